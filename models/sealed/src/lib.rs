@@ -1,1 +1,35 @@
-//! (skeleton)
+//! The owner's sealed model: a directory of ciphertext, a signed manifest and a list of wraps.
+//!
+//! The path of a model through this crate, each step consuming or requiring the last:
+//!
+//! 1. [`seal`] encrypts a directory under a [`ModelKey`] and signs its [`Manifest`] with the owner's key.
+//! 2. [`TenantKek::wrap`] wraps the model key (broker); the [`WrapList`] travels with the model.
+//! 3. [`SealedModel::open_manifest`] checks the owner's signature; no key is needed for it.
+//! 4. [`SealedModel::anchored`] refuses another model and a rolled-back version.
+//! 5. [`AnchoredModel::open`] decrypts straight into memory, in parallel; nothing is written to disk.
+//!
+//! The format and its reasons are in this crate's README.
+
+#![forbid(unsafe_code)]
+
+mod anchor;
+mod error;
+mod key;
+mod manifest;
+mod open;
+mod owner;
+mod progress;
+mod seal;
+mod secret_bytes;
+mod wrap;
+
+pub use anchor::Anchor;
+pub use error::{Result, SealedModelError};
+pub use key::ModelKey;
+pub use manifest::Manifest;
+pub use open::{AnchoredModel, OpenModel, OpenOptions, SealedModel};
+pub use owner::{OwnerPublicKey, OwnerSignatureAlgorithm, OwnerSigningKey};
+pub use progress::{Progress, Progressed, silent};
+pub use seal::{SealRequest, seal};
+pub use secret_bytes::SecretBytes;
+pub use wrap::{TenantKek, Wrap, WrapContext, WrapList};
