@@ -1,1 +1,51 @@
-//! (skeleton)
+//! The Verifier of Adyton: decides whether Evidence is genuine, current, expected and fresh.
+//!
+//! Pure: no clock, no I/O, no randomness, no unsafe. The verdict is a function of the bundle, the
+//! policy, the nonce and `now` (invariant I6).
+//!
+//! 1. [`Bundle::decode`] takes the bytes apart: platform tag, evidence, statement, endorsements.
+//! 2. [`Statement::parse`] reads what the enclave says of itself.
+//! 3. The platform's examination records one [`Clause`] per check.
+//! 4. [`report_data`] ties statement and nonce to the evidence.
+//! 5. [`Verifier::appraise`] builds [`VerifiedEvidence`] only if every clause of the platform passed.
+//!
+//! [`Verifier::explain`] runs the same examination and returns its clauses.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod bundle;
+mod cbor;
+mod claims;
+mod clause;
+mod endorsements;
+mod error;
+mod nonce;
+mod platform;
+mod policy;
+mod report_data;
+mod role;
+mod statement;
+mod subject;
+mod time;
+mod verified;
+mod verifier;
+
+pub use bundle::{BUNDLE_BYTES_MAX, Bundle};
+pub use claims::{Assurance, Claims};
+pub use clause::{Clause, Explanation, Outcome, Question, Verdict};
+pub use endorsements::{EndorsementKind, Endorsements};
+pub use error::{AppraisalError, BundleError, PolicyError, StatementError};
+pub use nonce::Nonce;
+pub use platform::PlatformTag;
+pub use policy::AppraisalPolicy;
+pub use report_data::{ReleaseBinding, ReportData, release_nonce, report_data};
+pub use role::Role;
+pub use statement::{Statement, StatementFields};
+pub use subject::endorsement_subject;
+pub use time::UnixTime;
+pub use verified::VerifiedEvidence;
+pub use verifier::Verifier;

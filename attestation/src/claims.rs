@@ -1,0 +1,49 @@
+//! What verified evidence says, in types.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::PlatformTag;
+
+/// What the acceptance rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Assurance {
+    /// A hardware root of trust.
+    Hardware,
+    /// Software that imitates the hardware: development only, protects nothing.
+    Simulated,
+}
+
+impl fmt::Display for Assurance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Assurance::Hardware => "hardware",
+            Assurance::Simulated => "SIMULATED",
+        })
+    }
+}
+
+/// What verified evidence says of platform and launch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    pub(crate) platform: PlatformTag,
+    pub(crate) launch_measurement: [u8; 48],
+    pub(crate) hardware_id: Vec<u8>,
+}
+
+impl Claims {
+    /// The kind of evidence.
+    pub fn platform(&self) -> PlatformTag {
+        self.platform
+    }
+
+    /// SNP launch digest or TDX MRTD.
+    pub fn launch_measurement(&self) -> &[u8; 48] {
+        &self.launch_measurement
+    }
+
+    /// Identity of the processor, taken from the manufacturer's certificate: SNP hwID, TDX PPID.
+    pub fn hardware_id(&self) -> &[u8] {
+        &self.hardware_id
+    }
+}
