@@ -1,1 +1,31 @@
-//! (skeleton)
+//! Tokens in, tokens out: a Llama-architecture decoder, its tokenizer, its sampler and its scheduler.
+//!
+//! The data flow, in the order of the modules:
+//!
+//! 1. [`ModelFiles`] borrows the bytes of a checkpoint; [`Model::load`] validates every header and shape
+//!    itself before the tensor library sees a byte, and converts the weights once.
+//! 2. [`Model::engine`] starts one thread that owns the decoding; [`Engine::generate`] renders the chat
+//!    template, tokenises (both on the caller's thread, both bounded) and queues a sequence.
+//! 3. The scheduler advances the active sequences in turn; each step samples one token, turns tokens into
+//!    whole characters, holds back what could become a stop string, and sends the rest.
+//! 4. [`Generation`] iterates over the pieces. Dropping it cancels: the slot and the KV cache are free at
+//!    the next step.
+//!
+//! The crate knows nothing of HTTP, files or logs. Prompts, tokens and completions live in types that wipe
+//! themselves and implement neither `Debug` nor `Clone` nor `Display`.
+#![forbid(unsafe_code)]
+
+mod engine;
+mod error;
+mod generation;
+pub mod limits;
+mod model;
+mod request;
+mod secret;
+
+pub use engine::{Engine, EngineConfig, EngineLoad};
+pub use error::InferenceError;
+pub use generation::{FinishReason, Generation, Piece, Usage};
+pub use model::{Model, ModelFiles};
+pub use request::{ChatMessage, GenerateRequest, PromptInput, Role, Sampling};
+pub use secret::{SecretText, SecretTokens};

@@ -1,0 +1,157 @@
+//! What can go wrong, from the caller's side.
+
+use thiserror::Error;
+
+/// Every fault of this crate. No variant carries a word of a prompt or a completion.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum InferenceError {
+    /// A file that every model has is not there.
+    #[error("the model has no {name}")]
+    FileMissing {
+        /// The name looked for.
+        name: String,
+    },
+    /// A file of the model is not the structure it claims to be.
+    #[error("{file} is malformed: {reason}")]
+    FileMalformed {
+        /// Which file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The model is well formed but needs something this engine does not have.
+    #[error("unsupported model: {what} is {found}, supported: {supported}")]
+    Unsupported {
+        /// The property.
+        what: &'static str,
+        /// What the model asks for.
+        found: String,
+        /// What would be accepted.
+        supported: &'static str,
+    },
+    /// A tensor the architecture needs is absent, or its shape or type differs from the config.
+    #[error("tensor {tensor}: {reason}")]
+    TensorMismatch {
+        /// Name in the checkpoint.
+        tensor: String,
+        /// What differs.
+        reason: String,
+    },
+    /// The caller's engine configuration cannot be honoured.
+    #[error("engine configuration: {reason}")]
+    EngineConfigInvalid {
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// A parameter of the request is out of range.
+    #[error("{parameter} must be {expected}")]
+    RequestInvalid {
+        /// Name as in the OpenAI API.
+        parameter: &'static str,
+        /// The range.
+        expected: &'static str,
+    },
+    /// The model ships no chat template, so messages cannot be rendered.
+    #[error("the model has no chat template")]
+    ChatTemplateMissing,
+    /// The chat template refused the messages or could not be rendered within its budget.
+    #[error("the chat template does not take these messages")]
+    ChatTemplateRefused,
+    /// The prompt has more bytes than the engine reads.
+    #[error("the prompt has {bytes} bytes, the limit is {bytes_max}")]
+    PromptTooLong {
+        /// Bytes given.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The prompt has no tokens.
+    #[error("the prompt is empty")]
+    PromptEmpty,
+    /// Prompt and completion do not fit the context window.
+    #[error(
+        "{prompt_tokens} prompt tokens and {completion_tokens} completion tokens exceed the context of {context_tokens_max}"
+    )]
+    ContextExceeded {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Tokens asked for (at least one).
+        completion_tokens: usize,
+        /// The window.
+        context_tokens_max: usize,
+    },
+    /// The tokenizer could not encode the prompt.
+    #[error("the tokenizer cannot encode the prompt")]
+    TokenizerFailed,
+    /// All slots and all waiting places are taken.
+    #[error("the engine is at its limit of concurrent requests")]
+    Overloaded,
+    /// The computation failed (a fault of the engine, not of the request). The request is over, the engine serves on.
+    #[error("the engine could not compute a step")]
+    ComputeFailed,
+    /// The engine was shut down before the request ended.
+    #[error("the engine has stopped")]
+    EngineStopped,
+}
+
+impl InferenceError {
+    /// Stable identifier, the same for every instance of a variant.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::FileMissing { .. } => "model-file-missing",
+            Self::FileMalformed { .. } => "model-file-malformed",
+            Self::Unsupported { .. } => "model-unsupported",
+            Self::TensorMismatch { .. } => "model-tensor-mismatch",
+            Self::EngineConfigInvalid { .. } => "engine-config-invalid",
+            Self::RequestInvalid { .. } => "request-invalid",
+            Self::ChatTemplateMissing => "chat-template-missing",
+            Self::ChatTemplateRefused => "chat-template-refused",
+            Self::PromptTooLong { .. } => "prompt-too-long",
+            Self::PromptEmpty => "prompt-empty",
+            Self::ContextExceeded { .. } => "context-exceeded",
+            Self::TokenizerFailed => "tokenizer-failed",
+            Self::Overloaded => "overloaded",
+            Self::ComputeFailed => "compute-failed",
+            Self::EngineStopped => "engine-stopped",
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::FileMissing { .. } => {
+                "give the whole Hugging Face directory: config.json, tokenizer.json, *.safetensors"
+            }
+            Self::FileMalformed { .. } => "download the checkpoint again and compare its checksums",
+            Self::Unsupported { .. } => "use a Llama-architecture checkpoint in safetensors form",
+            Self::TensorMismatch { .. } => "config.json and the weights belong to different models",
+            Self::EngineConfigInvalid { .. } => "correct the engine limits of the deployment",
+            Self::RequestInvalid { .. } => "correct the parameter and send the request again",
+            Self::ChatTemplateMissing => "send a plain completion, or add a chat_template to the model",
+            Self::ChatTemplateRefused => "check the order of the roles: most templates want user and assistant in turn",
+            Self::PromptTooLong { .. } | Self::ContextExceeded { .. } => {
+                "shorten the prompt or ask for fewer completion tokens"
+            }
+            Self::PromptEmpty => "send at least one character",
+            Self::TokenizerFailed => "send plain text",
+            Self::Overloaded => "try again in a moment",
+            Self::ComputeFailed => "send the request again; if it stays, tell whoever runs the model",
+            Self::EngineStopped => "connect again",
+        }
+    }
+
+    /// Whether the request, not the model or the engine, is at fault.
+    pub fn is_request_fault(&self) -> bool {
+        matches!(
+            self,
+            Self::RequestInvalid { .. }
+                | Self::ChatTemplateMissing
+                | Self::ChatTemplateRefused
+                | Self::PromptTooLong { .. }
+                | Self::PromptEmpty
+                | Self::ContextExceeded { .. }
+                | Self::TokenizerFailed
+        )
+    }
+}
