@@ -1,0 +1,1 @@
+//! HPKE contexts behind one face.
