@@ -1,5 +1,7 @@
 //! The public vectors for Merkle proofs, every one of them.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // tells whoever runs the tests what ran
+
 use std::path::PathBuf;
 
 use audit::Hash;
