@@ -1,0 +1,19 @@
+//! The untrusted host (imports: wire).
+//!
+//! It launches the enclave, relays sealed requests, pipes the enclave's broker connections, keeps vendor
+//! endorsements and what the enclave lets out. It sees ciphertext, sizes and counts. Everything it can get wrong
+//! costs availability: the types that would let it read a prompt are out of its reach.
+
+#![forbid(unsafe_code)]
+
+pub mod channel;
+pub mod config;
+pub mod endorsements;
+pub mod error;
+pub mod launch;
+pub mod log;
+pub mod metrics;
+pub mod ops;
+pub mod relay;
+pub mod server;
+pub mod tls;
