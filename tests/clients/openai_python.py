@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Drives an OpenAI endpoint with the `openai` package of PyPI, the way an application would.
+
+See expectations.py for the environment. Prints one `ok - …` line per promise; the first broken one ends the
+script with `not ok - …` and exit code 1.
+"""
+
+import asyncio
+import os
+
+import openai
+from expectations import QUESTION, answers, api_key, base_url, expect, fail, ok, tampered
+
+ANSWERS = answers()
+ASK = [{"role": "user", "content": QUESTION}]
+
+
+def make_client(key=None, kind=openai.OpenAI):
+    # No retries: a status that the SDK would retry away is a failure here. No proxies from the environment.
+    return kind(base_url=base_url(), api_key=key or api_key(), max_retries=0, timeout=60.0)
+
+
+def check_models(client):
+    listed = [model.id for model in client.models.list()]
+    expect(listed, "the list of models is not empty")
+    model = os.environ.get("MODEL") or listed[0]
+    expect(model in listed, "the model is listed", f"{model} not in {listed}")
+    ok("models are listed")
+    return model
+
+
+def check_chat(client, model):
+    answer = client.chat.completions.create(model=model, messages=ASK, temperature=0)
+    choice = answer.choices[0]
+    expect(answer.object == "chat.completion", "a chat answer is a chat.completion", answer.object)
+    expect(choice.message.role == "assistant", "the assistant speaks", choice.message.role)
+    expect(choice.message.content == ANSWERS[QUESTION], "a chat gives the written answer", choice.message.content)
+    expect(choice.finish_reason == "stop", "a whole answer ends with stop", choice.finish_reason)
+    usage = answer.usage
+    expect(usage.prompt_tokens > 0 and usage.completion_tokens > 0, "tokens are counted", usage)
+    expect(usage.total_tokens == usage.prompt_tokens + usage.completion_tokens, "token counts add up", usage)
+    ok("chat answers as written")
+    return usage
+
+
+def check_system_message(client, model):
+    messages = [{"role": "system", "content": "You are a helpful assistant."}, *ASK]
+    answer = client.chat.completions.create(model=model, messages=messages, temperature=0)
+    said = answer.choices[0].message.content
+    expect(said == ANSWERS[QUESTION], "a system message is accepted", said)
+    ok("chat accepts a system message")
+
+
+def read_stream(stream):
+    text, reasons, usage, pieces = [], [], None, 0
+    for chunk in stream:
+        expect(chunk.object == "chat.completion.chunk", "a piece is a chat.completion.chunk", chunk.object)
+        for choice in chunk.choices:
+            expect(not reasons, "nothing follows the finish reason")
+            text.append(choice.delta.content or "")
+            pieces += bool(choice.delta.content)
+            if choice.finish_reason:
+                reasons.append(choice.finish_reason)
+        if chunk.usage:
+            expect(usage is None, "usage comes once")
+            expect(not chunk.choices, "usage comes in a piece of its own")
+            usage = chunk.usage
+    expect(reasons == ["stop"], "a stream has one finish reason, stop", reasons)
+    return "".join(text), pieces, usage
+
+
+def check_stream(client, model, whole):
+    stream = client.chat.completions.create(
+        model=model, messages=ASK, temperature=0, stream=True, stream_options={"include_usage": True}
+    )
+    text, pieces, usage = read_stream(stream)
+    expect(text == ANSWERS[QUESTION], "a stream reassembles to the written answer", text)
+    expect(pieces > 1, "a stream has several pieces", pieces)
+    expect(usage is not None, "usage is streamed when it is asked for")
+    same = (usage.prompt_tokens, usage.completion_tokens) == (whole.prompt_tokens, whole.completion_tokens)
+    expect(same, "stream and whole answer count the same tokens", f"{usage} {whole}")
+    ok("stream reassembles to the same answer, with finish reason and usage")
+
+    stream = client.chat.completions.create(model=model, messages=ASK, temperature=0, stream=True)
+    text, _, usage = read_stream(stream)
+    expect(text == ANSWERS[QUESTION] and usage is None, "usage is not streamed unasked", usage)
+    ok("stream has no usage unless it is asked for")
+
+
+def check_abandoned_stream(client, model):
+    stream = client.chat.completions.create(model=model, messages=ASK, temperature=0, stream=True)
+    next(iter(stream))
+    stream.close()
+    answer = client.chat.completions.create(model=model, messages=ASK, temperature=0)
+    expect(answer.choices[0].message.content == ANSWERS[QUESTION], "the next request is answered")
+    ok("an abandoned stream leaves the endpoint serving")
+
+
+def check_length(client, model):
+    answer = client.chat.completions.create(model=model, messages=ASK, temperature=0, max_tokens=3)
+    choice = answer.choices[0]
+    expect(choice.finish_reason == "length", "a cut answer ends with length", choice.finish_reason)
+    expect(answer.usage.completion_tokens == 3, "max_tokens is exact", answer.usage)
+    expect(ANSWERS[QUESTION].startswith(choice.message.content), "a cut answer is a prefix", choice.message.content)
+    ok("max_tokens ends an answer with length")
+
+
+def check_completions(client, model):
+    answer = client.completions.create(model=model, prompt=QUESTION, temperature=0, max_tokens=100)
+    said = answer.choices[0].text
+    expect(answer.object == "text_completion", "a completion is a text_completion", answer.object)
+    expect(said.strip() == ANSWERS[QUESTION], "a completion gives the written answer", said)
+    pieces = client.completions.create(model=model, prompt=QUESTION, temperature=0, max_tokens=100, stream=True)
+    streamed = "".join(choice.text for piece in pieces for choice in piece.choices)
+    expect(streamed == said, "a streamed completion is the same", streamed)
+    ok("completions answer, whole and streamed")
+
+
+def check_errors(client, model):
+    def refused(kind, what, call):
+        try:
+            call()
+        except kind as error:
+            expect(error.code and isinstance(error.code, str), f"{what} has a code", error.body)
+            expect(error.type and error.message, f"{what} has a type and a message", error.body)
+            return error
+        except openai.APIError as error:
+            fail(f"{what} raises {kind.__name__}", repr(error))
+        fail(f"{what} is refused")
+
+    def ask(**changes):
+        request = {"model": model, "messages": ASK, "temperature": 0, **changes}
+        return lambda: client.chat.completions.create(**request)
+
+    error = refused(openai.NotFoundError, "an unknown model", ask(model="no-such-model"))
+    expect(error.status_code == 404 and error.param == "model", "an unknown model is a 404 on model", error.body)
+    refused(openai.NotFoundError, "an unknown model in a stream", ask(model="no-such-model", stream=True))
+    ok("unknown model raises NotFoundError")
+
+    refused(openai.BadRequestError, "a temperature of 9", ask(temperature=9))
+    refused(openai.BadRequestError, "a chat without messages", ask(messages=[]))
+    ok("bad parameters raise BadRequestError")
+
+    for name, key in {"tampered": tampered(api_key()), "foreign": "sk-not-a-token"}.items():
+        stranger = make_client(key)
+        call = lambda: stranger.chat.completions.create(model=model, messages=ASK)
+        error = refused(openai.AuthenticationError, f"a {name} token", call)
+        expect(error.status_code == 401, f"a {name} token is a 401", error.status_code)
+    ok("wrong tokens raise AuthenticationError")
+
+
+async def check_together(model):
+    client = make_client(kind=openai.AsyncOpenAI)
+    questions = list(ANSWERS)[:: max(1, len(ANSWERS) // 6)][:6]
+
+    async def ask(question):
+        messages = [{"role": "user", "content": question}]
+        answer = await client.chat.completions.create(model=model, messages=messages, temperature=0)
+        return answer.choices[0].message.content
+
+    said = await asyncio.gather(*map(ask, questions))
+    await client.close()
+    for question, text in zip(questions, said):
+        expect(text == ANSWERS[question], f"asked at once, {question!r} gives its answer", text)
+    ok("requests at the same time each get their own answer")
+
+
+def main():
+    client = make_client()
+    model = check_models(client)
+    usage = check_chat(client, model)
+    check_system_message(client, model)
+    check_stream(client, model, usage)
+    check_abandoned_stream(client, model)
+    check_length(client, model)
+    check_completions(client, model)
+    check_errors(client, model)
+    asyncio.run(check_together(model))
+    ok(f"all of it, openai {openai.__version__} for Python")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except openai.APIError as error:
+        fail("an unexpected error", repr(error))
