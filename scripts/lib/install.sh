@@ -1,0 +1,40 @@
+# shellcheck shell=bash
+# Installs what is missing, on Debian 12 or later. Sourced by scripts/{demo,test,bench}; does nothing where all is there.
+
+say() { printf '%s\n' "$*" >&2; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# need_packages COMMAND=PACKAGE ... : installs the packages whose command is missing.
+need_packages() {
+    local missing=() pair
+    for pair in "$@"; do
+        command -v "${pair%%=*}" >/dev/null 2>&1 || missing+=("${pair#*=}")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    if ! command -v apt-get >/dev/null 2>&1; then
+        say "missing: ${missing[*]} (install them with your package manager)"
+        return 1
+    fi
+    say "installing ${missing[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+}
+
+need_rust() {
+    if ! command -v cargo >/dev/null 2>&1 && [ -x "$HOME/.cargo/bin/cargo" ]; then
+        PATH="$HOME/.cargo/bin:$PATH"
+    fi
+    if ! command -v cargo >/dev/null 2>&1; then
+        say "A Rust toolchain (1.95 or later) is needed: https://rustup.rs"
+        return 1
+    fi
+}
+
+# A C compiler builds AWS-LC and SQLite; nothing else is needed to build Adyton.
+need_build_tools() {
+    need_rust
+    need_packages cc=build-essential
+}
