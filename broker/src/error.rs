@@ -42,6 +42,9 @@ pub enum BrokerError {
     /// The store could not be opened, read or written.
     #[error("store: {0}")]
     Store(#[from] sqlx::Error),
+    /// Another broker has the store open.
+    #[error("another broker has {0} open")]
+    StoreInUse(std::path::PathBuf),
     /// The store is of another version of this program.
     #[error("store: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -62,6 +65,9 @@ pub enum BrokerError {
     /// The audit record could not be made durable.
     #[error("the audit record could not be written")]
     AuditUnavailable,
+    /// The audit log cannot be taken up.
+    #[error("audit log: {0}")]
+    Audit(#[from] audit::AuditError),
     /// A model policy that is no policy.
     #[error("policy: {0}")]
     Policy(String),
@@ -90,11 +96,13 @@ impl BrokerError {
             Self::KeyMalformed(_) => "key-malformed",
             Self::KeyFile { .. } => "key-file",
             Self::Store(_) => "store",
+            Self::StoreInUse(_) => "already-running",
             Self::Migration(_) => "store-version",
             Self::LogDamaged(_) => "log-damaged",
             Self::RegistrationDamaged { .. } => "registration-damaged",
             Self::Random => "random",
             Self::AuditUnavailable => "audit-unavailable",
+            Self::Audit(error) => error.code(),
             Self::Policy(_) => "policy",
             Self::Registration { code, .. } => code,
             Self::UnknownModel => "unknown-model",
@@ -111,12 +119,14 @@ impl BrokerError {
             Self::KeyExposed(_) => "chmod 600 the file, and consider its key known to those users",
             Self::KeyMalformed(_) => "restore the key file from its backup",
             Self::KeyFile { .. } => "check that the folder exists and that this user may use it",
-            Self::Store(_) => "check space, permissions, and that no other broker has the file open",
+            Self::Store(_) => "check space and permissions of the store",
+            Self::StoreInUse(_) => "stop the other broker, or give this one another store",
             Self::Migration(_) => "run the version of adyton-broker that made this store, or a later one",
             Self::LogDamaged(_) => "keep the file as evidence, find who wrote to it, restore from a backup",
             Self::RegistrationDamaged { .. } => "keep the file as evidence, restore from a backup, register again",
             Self::Random => "the system is not ready: try again",
             Self::AuditUnavailable => "free space for the store; nothing is released until records can be written",
+            Self::Audit(error) => error.hint(),
             Self::Policy(_) => "correct the policy file: every key is required and unknown ones are refused",
             Self::Registration { code, .. } => match *code {
                 "rolled-back" => "register a version above the registered one",

@@ -1,5 +1,7 @@
 //! What an enclave is told when it gets no key.
 
+use wire::ProblemCode;
+
 use prometheus_client::encoding::EncodeLabelValue;
 
 /// Why nothing was released. The only words about it that leave the broker are these codes, their fixed hints, and
@@ -9,10 +11,16 @@ use prometheus_client::encoding::EncodeLabelValue;
 pub enum RefusalCode {
     /// The request is not the structure that it claims to be.
     MalformedRequest,
+    /// The request is longer than a request can be.
+    TooLarge,
     /// The request did not come in time.
     Timeout,
-    /// Too many appraisals at once, or the broker is stopping.
+    /// Too many appraisals at once, or the registration was replaced meanwhile.
     Busy,
+    /// The broker is stopping.
+    Stopping,
+    /// A fault of ours.
+    Internal,
     /// No such model is registered.
     UnknownModel,
     /// The owner has disabled the model.
@@ -43,10 +51,13 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code.
-    pub const ALL: [RefusalCode; 16] = [
+    pub const ALL: [RefusalCode; 19] = [
         Self::MalformedRequest,
+        Self::TooLarge,
         Self::Timeout,
         Self::Busy,
+        Self::Stopping,
+        Self::Internal,
         Self::UnknownModel,
         Self::ModelDisabled,
         Self::RolledBack,
@@ -62,12 +73,48 @@ impl RefusalCode {
         Self::AuditUnavailable,
     ];
 
-    /// The stable code on the wire, in records and in metrics.
+    /// The refusal for evidence that a verifier would leave with this exit code (20 malformed, 30 unsupported).
+    pub(crate) const fn of_exit_code(exit_code: u8) -> Self {
+        match exit_code {
+            20 => Self::EvidenceMalformed,
+            30 => Self::EvidenceUnsupported,
+            _ => Self::EvidenceRejected,
+        }
+    }
+
+    /// The code that crosses the wire: what is finer stays in the record and in the hint.
+    pub const fn problem(self) -> ProblemCode {
+        match self {
+            Self::MalformedRequest => ProblemCode::MalformedRequest,
+            Self::TooLarge => ProblemCode::TooLarge,
+            Self::Timeout => ProblemCode::UpstreamTimeout,
+            Self::Busy => ProblemCode::Overloaded,
+            Self::Stopping => ProblemCode::Stopping,
+            Self::Internal => ProblemCode::Internal,
+            Self::UnknownModel => ProblemCode::ModelNotRegistered,
+            Self::ModelDisabled => ProblemCode::ModelDisabled,
+            Self::RolledBack => ProblemCode::RolledBack,
+            Self::ModelMismatch => ProblemCode::PolicyRefused,
+            Self::WrongRole
+            | Self::ChannelMismatch
+            | Self::EvidenceRejected
+            | Self::EvidenceMalformed
+            | Self::EvidenceUnsupported
+            | Self::WrapKeyUnusable => ProblemCode::EvidenceRejected,
+            Self::KekDisabled | Self::KeyUnavailable => ProblemCode::KeyStoreUnavailable,
+            Self::AuditUnavailable => ProblemCode::AuditUnavailable,
+        }
+    }
+
+    /// The stable code in records, logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MalformedRequest => "malformed-request",
+            Self::TooLarge => "too-large",
             Self::Timeout => "timeout",
             Self::Busy => "busy",
+            Self::Stopping => "stopping",
+            Self::Internal => "internal",
             Self::UnknownModel => "unknown-model",
             Self::ModelDisabled => "model-disabled",
             Self::RolledBack => "rolled-back",
@@ -88,8 +135,11 @@ impl RefusalCode {
     pub const fn hint(self) -> &'static str {
         match self {
             Self::MalformedRequest => "send one release request as adyton-release/1 defines it",
+            Self::TooLarge => "send less collateral: a request is bounded",
             Self::Timeout => "send the request sooner after the challenge",
             Self::Busy => "try again later",
+            Self::Stopping => "ask another instance, or this one again later",
+            Self::Internal => "the broker's log has the place; please report it",
             Self::UnknownModel => "register the model with adyton seal, or correct its name",
             Self::ModelDisabled => "the owner has disabled this model",
             Self::RolledBack => "serve the registered version of the sealed model",
@@ -109,8 +159,8 @@ impl RefusalCode {
     /// Whether the same request may succeed later without a change at the enclave, and when to try.
     pub const fn retry_after_seconds(self) -> Option<u32> {
         match self {
-            Self::Busy | Self::Timeout => Some(1),
-            Self::AuditUnavailable => Some(10),
+            Self::Busy | Self::Timeout | Self::Stopping => Some(1),
+            Self::AuditUnavailable | Self::Internal => Some(10),
             Self::KekDisabled | Self::ModelDisabled => Some(60),
             _ => None,
         }
