@@ -35,7 +35,9 @@ impl AttestedKey {
             .suites()
             .iter()
             .find_map(|wanted| {
-                attested.iter().find_map(|c| Self::of_evidence(c, evidence, |suite| suite == *wanted).ok())
+                attested
+                    .iter()
+                    .find_map(|c| Self::of_evidence(c, evidence, |suite| suite == *wanted).ok())
             })
             .ok_or(SealingError::NoPermittedSuite)
     }
@@ -139,7 +141,9 @@ pub(crate) mod private {
 }
 
 fn permitted_by_any(suite: Suite) -> bool {
-    [Profile::Default, Profile::Fips].iter().any(|profile| profile.permits(suite))
+    [Profile::Default, Profile::Fips]
+        .iter()
+        .any(|profile| profile.permits(suite))
 }
 
 /// The first suite of `config` that is implemented and permitted.

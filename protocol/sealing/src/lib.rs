@@ -13,6 +13,7 @@
 
 mod attested_key;
 mod error;
+mod header;
 mod hpke_context;
 mod key_pair;
 mod label;

@@ -50,12 +50,17 @@ impl Suite {
 
     /// KDF and AEAD.
     pub fn symmetric(self) -> SymmetricSuite {
-        SymmetricSuite { kdf: self.kdf, aead: self.aead }
+        SymmetricSuite {
+            kdf: self.kdf,
+            aead: self.aead,
+        }
     }
 
     /// `Nenc`: bytes of the encapsulated key.
     pub fn enc_bytes(self) -> usize {
-        self.kem.enc_bytes().expect("every implemented KEM has a known size")
+        self.kem
+            .enc_bytes()
+            .expect("every implemented KEM has a known size")
     }
 
     /// `Nk`: bytes of the AEAD key.
@@ -116,7 +121,10 @@ impl Profile {
 impl core::str::FromStr for Profile {
     type Err = UnknownProfile;
     fn from_str(s: &str) -> Result<Self, UnknownProfile> {
-        [Self::Default, Self::Fips].into_iter().find(|p| p.as_str() == s).ok_or(UnknownProfile)
+        [Self::Default, Self::Fips]
+            .into_iter()
+            .find(|p| p.as_str() == s)
+            .ok_or(UnknownProfile)
     }
 }
 
@@ -135,7 +143,12 @@ mod tests {
             for suite in [Suite::X25519_SHA256_AES128, Suite::XWING_SHA256_AES128] {
                 assert!(!profile.permits(suite), "{suite}");
             }
-            assert!(profile.suites().iter().all(|s| s.symmetric().aead == AeadId::AES_256_GCM));
+            assert!(
+                profile
+                    .suites()
+                    .iter()
+                    .all(|s| s.symmetric().aead == AeadId::AES_256_GCM)
+            );
             assert_eq!(profile.as_str().parse(), Ok(profile));
         }
         assert!(!Profile::Default.permits(Suite::P384_SHA384_AES256));
