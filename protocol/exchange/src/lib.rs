@@ -8,15 +8,20 @@
 
 #![forbid(unsafe_code)]
 
+mod binary_http;
 pub mod client;
+mod commitment;
+mod date;
 mod error;
+mod events;
 pub mod padding;
 mod plaintext;
 pub mod receipt;
+mod secret_buffer;
 pub mod server;
 pub mod token;
 
 pub use error::ExchangeError;
-pub use padding::Padding;
+pub use padding::{Padding, UnknownPadding};
 pub use plaintext::{ApiToken, Completion, Prompt, Request, ResponseHead};
 pub use sealing::UnixTime;
