@@ -74,11 +74,7 @@ impl Change {
 }
 
 fn anchor(model: &RegisteredModel) -> Anchor {
-    Anchor {
-        model_id: model.model_id().as_str().to_owned(),
-        version: model.version,
-        manifest_digest: model.manifest_digest,
-    }
+    Anchor::registered(model.model_id().as_str(), model.version, model.manifest_digest)
 }
 
 fn register(

@@ -77,6 +77,11 @@ impl Challenged {
         Self { nonce, binding }
     }
 
+    /// The connection that the challenge is for.
+    pub fn binding(&self) -> &ConnectionBinding {
+        &self.binding
+    }
+
     /// The message that carries the challenge.
     pub fn message(&self) -> Vec<u8> {
         Challenge { version: RELEASE_VERSION, nonce: *self.nonce.as_bytes() }.to_cbor()
@@ -103,15 +108,16 @@ impl Challenged {
         let bundle = Bundle::decode(&request.bundle)
             .map_err(|error| refusal.code(RefusalCode::of_exit_code(error.exit_code())))?;
         refusal.bundle(&bundle);
-        let evidence = self.appraise_bundle(&bundle, &model, desk.now, &refusal)?;
-        let statement = evidence.statement();
-        if statement.role != Role::Inference {
-            return Err(refusal.code(RefusalCode::WrongRole));
-        }
-        if !bool::from(statement.tls_spki_sha256.ct_eq(&self.binding.enclave_spki_sha256)) {
-            return Err(refusal.code(RefusalCode::ChannelMismatch));
-        }
-        model.serves(&statement.model_digests).map_err(|code| refusal.code(code))?;
+        let presented = Statement::parse(&bundle.statement)
+            .map_err(|_| refusal.code(RefusalCode::EvidenceMalformed))?;
+        // What is presented can only refuse: cheaply, and with a code that says more than a clause. What counts is the
+        // same check on the statement that was verified.
+        self.check(&presented, &model).map_err(|code| refusal.code(code))?;
+        let nonce = self.nonce_for(&presented.wrap_key);
+        let evidence = model.policy.verifier().appraise(&bundle, &nonce, desk.now).map_err(|error| {
+            refusal.clause(RefusalCode::of_exit_code(error.exit_code()), error.clause().id)
+        })?;
+        self.check(evidence.statement(), &model).map_err(|code| refusal.code(code))?;
 
         let wrap_key = AttestedKey::bind_wrap_key(&evidence)
             .map_err(|_| refusal.code(RefusalCode::WrapKeyUnusable))?;
@@ -124,27 +130,26 @@ impl Challenged {
         Ok(Appraised { model, evidence, wrap_key, key, entry, refusal, now: desk.now })
     }
 
-    fn appraise_bundle(
-        &self,
-        bundle: &Bundle,
-        model: &RegisteredModel,
-        now: UnixTime,
-        refusal: &Refusal,
-    ) -> Result<VerifiedEvidence, Refused> {
-        // The wrap key is read before it is verified only to compute the nonce that the evidence must carry: evidence for
-        // another wrap key carries another nonce.
-        let statement = Statement::parse(&bundle.statement)
-            .map_err(|_| refusal.code(RefusalCode::EvidenceMalformed))?;
-        let nonce = release_nonce(&ReleaseBinding {
+    /// The nonce that the evidence must carry. Evidence for another wrap key, connection or challenge carries another.
+    fn nonce_for(&self, wrap_key: &[u8]) -> Nonce {
+        release_nonce(&ReleaseBinding {
             challenge: &self.nonce,
             exported_keying_material: &self.binding.exported_keying_material,
             enclave_spki_sha256: &self.binding.enclave_spki_sha256,
             broker_spki_sha256: &self.binding.broker_spki_sha256,
-            wrap_key: &statement.wrap_key,
-        });
-        model.policy.verifier().appraise(bundle, &nonce, now).map_err(|error| {
-            refusal.clause(RefusalCode::of_exit_code(error.exit_code()), error.clause().id)
+            wrap_key,
         })
+    }
+
+    /// What a statement must say besides what the policy asks: a role that gets keys, this connection, this model.
+    fn check(&self, statement: &Statement, model: &RegisteredModel) -> Result<(), RefusalCode> {
+        if statement.role != Role::Inference {
+            return Err(RefusalCode::WrongRole);
+        }
+        if !bool::from(statement.tls_spki_sha256.ct_eq(&self.binding.enclave_spki_sha256)) {
+            return Err(RefusalCode::ChannelMismatch);
+        }
+        model.serves(&statement.model_digests)
     }
 }
 

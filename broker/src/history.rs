@@ -17,7 +17,6 @@ pub(crate) struct History {
     pub(crate) kek_disabled: bool,
     /// An entry that this program did not write.
     pub(crate) unreadable: bool,
-    entries: u64,
 }
 
 #[derive(Debug)]
@@ -30,7 +29,6 @@ pub(crate) struct ModelHistory {
 impl History {
     /// Takes up the next entry.
     pub(crate) fn push(&mut self, entry: &[u8]) {
-        self.entries += 1;
         match Detail::of_entry(entry) {
             Some(Detail::ModelRegistration(registration)) => self.register(registration),
             Some(Detail::ModelDisablement { model_id }) => match self.models.get_mut(&model_id) {
@@ -63,11 +61,6 @@ impl History {
         }
         let model_id = registration.model_id.clone();
         self.models.insert(model_id, ModelHistory { current: registration, disabled: false, earlier_digests });
-    }
-
-    /// Whether nothing was ever recorded.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries == 0
     }
 
     /// Models that the log knows.

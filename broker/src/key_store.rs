@@ -174,6 +174,14 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_folder(path).map_err(io)
 }
 
+/// Writes a file that anyone may read, unless it says so already.
+pub(crate) fn write_public(path: &Path, bytes: &[u8]) -> Result<()> {
+    if std::fs::read(path).is_ok_and(|held| held == bytes) {
+        return Ok(());
+    }
+    std::fs::write(path, bytes).map_err(|source| BrokerError::KeyFile { path: path.to_owned(), source })
+}
+
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");

@@ -18,10 +18,9 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::error::{BrokerError, Result};
+use wire::media::RELEASE_ALPN;
 
-/// Application protocol of the release listener (RFC 7301).
-pub const RELEASE_ALPN: &[u8] = b"adyton-release/1";
+use crate::error::{BrokerError, Result};
 
 /// SHA-256 of a certificate's SubjectPublicKeyInfo in DER.
 pub type SpkiDigest = [u8; 32];
