@@ -13,14 +13,20 @@
 #![forbid(unsafe_code)]
 
 mod anchor;
+mod bundle;
+mod diagnosis;
+mod directory;
 mod error;
+mod floe;
 mod key;
+mod limits;
 mod manifest;
 mod open;
 mod owner;
 mod progress;
 mod seal;
 mod secret_bytes;
+mod source;
 mod wrap;
 
 pub use anchor::Anchor;
