@@ -126,8 +126,10 @@ pub struct EndorsementsConfig {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogConfig {
-    /// Folder of `enclave.jsonl` (log) and `requests.jsonl` (audit).
+    /// Folder of `enclave.jsonl` (allow-listed log lines) and `enclave.stderr`.
     pub directory: PathBuf,
+    /// Folder of `requests.jsonl`, the enclave's audit records.
+    pub audit_directory: PathBuf,
     /// Bytes after which `enclave.jsonl` is rotated once to `enclave.jsonl.1`. Audit records are never dropped.
     #[serde(default = "log_bytes_max")]
     pub log_bytes_max: u64,
@@ -184,6 +186,7 @@ impl Config {
             &mut config.enclave.platform,
             &mut config.endorsements.directory,
             &mut config.log.directory,
+            &mut config.log.audit_directory,
         ] {
             *path = base.join(&*path);
         }
@@ -215,6 +218,7 @@ mod tests {
         directory = "endorsements"
         [log]
         directory = "log"
+        audit_directory = "audit"
     "#;
 
     #[test]

@@ -32,8 +32,10 @@ impl Sink {
     /// # Errors
     /// [`HostError::Io`] when the folder cannot be used.
     pub fn open(config: &LogConfig) -> Result<Self, HostError> {
-        std::fs::create_dir_all(&config.directory)
-            .map_err(HostError::io(format!("create {}", config.directory.display())))?;
+        for directory in [&config.directory, &config.audit_directory] {
+            std::fs::create_dir_all(directory)
+                .map_err(HostError::io(format!("create {}", directory.display())))?;
+        }
         let log_path = config.directory.join("enclave.jsonl");
         let log = append(&log_path)?;
         let log_bytes = log
@@ -45,7 +47,7 @@ impl Sink {
             log_bytes,
             log_path,
             log_bytes_max: config.log_bytes_max,
-            audit: append(&config.directory.join("requests.jsonl"))?,
+            audit: append(&config.audit_directory.join("requests.jsonl"))?,
         })
     }
 
@@ -118,6 +120,7 @@ mod tests {
     fn sink(directory: &Path, log_bytes_max: u64) -> Sink {
         Sink::open(&LogConfig {
             directory: directory.to_owned(),
+            audit_directory: directory.to_owned(),
             log_bytes_max,
         })
         .expect("a fresh folder")
