@@ -22,10 +22,13 @@ use alloc::vec::Vec;
 
 use minicbor::Decoder;
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq as _;
 
 use crate::cbor::{self, CborFault};
+use crate::clause::Question::{Expected, Mine};
 use crate::error::StatementError;
-use crate::{Nonce, ReportData, Role, report_data};
+use crate::examination::{Examination, Fault, Rule};
+use crate::{AppraisalPolicy, Nonce, ReportData, Role, report_data};
 
 /// The one format version.
 const VERSION: u64 = 1;
@@ -202,4 +205,46 @@ fn decode(bytes: &[u8]) -> Result<StatementFields, StatementError> {
         key_lifetime_seconds,
         software_version,
     })
+}
+
+pub(crate) static REPORT_DATA: Rule =
+    Rule::new("report-data", Mine, Fault::Mismatch, "Adyton evidence v1: SHA-512 over role, statement, nonce");
+static FORMAT: Rule = Rule::new("statement-format", Mine, Fault::Malformed, "Adyton statement v1; RFC 8949 section 4.2.1");
+static ROLE: Rule = Rule::new("statement-role", Mine, Fault::Mismatch, "policy role");
+static MODELS: Rule = Rule::new("statement-models", Expected, Fault::Mismatch, "policy model_digests");
+static CONFIG: Rule = Rule::new("statement-config", Expected, Fault::Mismatch, "policy config_digests");
+
+/// The rule that ties evidence to statement and nonce.
+pub(crate) static REPORT_DATA_RULES: &[&Rule] = &[&REPORT_DATA];
+/// The rules on what the statement says.
+pub(crate) static STATEMENT_RULES: &[&Rule] = &[&MODELS, &CONFIG, &FORMAT, &ROLE];
+
+/// Compares the whole 64 bytes in constant time.
+pub(crate) fn check_report_data(examination: &mut Examination, expected: &ReportData, found: &ReportData) {
+    let same = bool::from(expected.ct_eq(found));
+    examination.check(&REPORT_DATA, same, hex::encode(expected), hex::encode(found));
+}
+
+/// Records a clause for each of [`STATEMENT_RULES`].
+pub(crate) fn examine(examination: &mut Examination, bytes: &[u8], policy: &AppraisalPolicy) -> Option<Statement> {
+    let parsed = Statement::parse(bytes);
+    let fault = parsed.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    let statement = examination.require(&FORMAT, parsed.ok(), "a statement", fault)?;
+    let role = statement.role;
+    examination.check(&ROLE, role == policy.role, policy.role.to_string(), role.to_string());
+    let models = &statement.model_digests;
+    let known = models.iter().all(|digest| policy.model_digests.contains(digest));
+    let serves = models.is_empty() == policy.model_digests.is_empty();
+    examination.check(&MODELS, known && serves, list(&policy.model_digests), list(models));
+    let config = &statement.config_digest;
+    let references = &policy.config_digests;
+    examination.check(&CONFIG, references.contains(config), references.to_string(), hex::encode(config));
+    Some(statement)
+}
+
+fn list(digests: &[[u8; 32]]) -> String {
+    if digests.is_empty() {
+        return String::from("none");
+    }
+    digests.iter().map(hex::encode).collect::<Vec<_>>().join(" ")
 }

@@ -1,25 +1,209 @@
-//! The Verifier (skeleton).
-use crate::{AppraisalError, AppraisalPolicy, Bundle, Explanation, Nonce, UnixTime, VerifiedEvidence};
+//! The Verifier: one examination, two ways to look at it.
 
-/// Appraises bundles under one policy.
+use alloc::string::ToString as _;
+use alloc::vec::Vec;
+
+use crate::claims::Claims;
+use crate::clause::Question::{Expected, Genuine};
+use crate::examination::{Conclusion, Examination, Fault, Rule};
+use crate::roots;
+use crate::simulated::SignatureDomain;
+use crate::snp::{self, Generation};
+use crate::statement::{self, Statement};
+use crate::tdx;
+use crate::x509::TrustAnchor;
+use crate::{
+    AppraisalError, AppraisalPolicy, Assurance, Bundle, Endorsements, Explanation, Nonce, PlatformTag, ReportData,
+    UnixTime, Verdict, VerifiedEvidence,
+};
+
+/// Appraises evidence under one policy.
 #[derive(Clone, Debug)]
 pub struct Verifier {
-    _policy: AppraisalPolicy,
+    policy: AppraisalPolicy,
+    snp_anchors: Vec<(Generation, TrustAnchor)>,
+    tdx_anchor: Option<TrustAnchor>,
+    simulated_snp_anchors: Vec<(Generation, TrustAnchor)>,
 }
 
+static PLATFORM: Rule = Rule::new("platform-accepted", Genuine, Fault::Refused, "policy: a table for the platform");
+static EVENT_LOG: Rule =
+    Rule::new("event-log-absent", Expected, Fault::Unsupported, "this verifier compares registers, it replays no log");
+static COMMON: &[&Rule] = &[&PLATFORM];
+static BUNDLE: &[&Rule] = &[&EVENT_LOG];
+
 impl Verifier {
-    /// A verifier for `policy`.
+    /// A verifier for `policy`. Built-in roots are used for hardware, the policy's own for simulation.
     pub fn new(policy: AppraisalPolicy) -> Self {
-        Self { _policy: policy }
+        let simulated_snp_anchors = policy
+            .simulated_snp
+            .iter()
+            .filter_map(|snp| {
+                let root = &snp.root_certificate.as_ref()?.0;
+                Some((Generation::of_root(&root.common_name)?, root.clone()))
+            })
+            .collect();
+        Self {
+            snp_anchors: if policy.snp.is_some() { roots::amd() } else { Vec::new() },
+            tdx_anchor: policy.tdx.is_some().then(roots::intel),
+            simulated_snp_anchors,
+            policy,
+        }
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &AppraisalPolicy {
+        &self.policy
     }
 
     /// Appraises `bundle` as of `now`; every clause must pass.
-    pub fn appraise(&self, _bundle: &Bundle, _nonce: &Nonce, _now: UnixTime) -> Result<VerifiedEvidence, AppraisalError> {
-        todo!()
+    ///
+    /// The nonce must be the caller's own, fresh and used once: the verifier has no memory.
+    pub fn appraise(&self, bundle: &Bundle, nonce: &Nonce, now: UnixTime) -> Result<VerifiedEvidence, AppraisalError> {
+        self.examine(bundle, nonce, now).1
     }
 
     /// The same appraisal, clause by clause.
-    pub fn explain(&self, _bundle: &Bundle, _nonce: &Nonce, _now: UnixTime) -> Explanation {
-        todo!()
+    pub fn explain(&self, bundle: &Bundle, nonce: &Nonce, now: UnixTime) -> Explanation {
+        let (conclusion, result) = self.examine(bundle, nonce, now);
+        let verdict = match result {
+            Ok(verified) => Verdict::Accepted(verified.assurance()),
+            Err(error) => Verdict::Refused(error),
+        };
+        Explanation { clauses: conclusion.clauses, verdict }
+    }
+
+    /// Examines evidence that carries somebody else's report data, and no statement of ours. The
+    /// verdict is on the platform alone; nothing can be sealed to it.
+    pub fn explain_evidence(
+        &self,
+        platform: PlatformTag,
+        evidence: &[u8],
+        endorsements: &Endorsements,
+        report_data: &ReportData,
+        now: UnixTime,
+    ) -> Explanation {
+        let mut examination = Examination::new(now);
+        self.examine_platform(&mut examination, platform, evidence, endorsements, Some(report_data));
+        let rules = [COMMON, platform_rules(platform), statement::REPORT_DATA_RULES];
+        let conclusion = examination.conclude(&rules);
+        let verdict = conclusion.error.map_or(Verdict::Accepted(assurance(platform)), Verdict::Refused);
+        Explanation { clauses: conclusion.clauses, verdict }
+    }
+
+    fn examine(
+        &self,
+        bundle: &Bundle,
+        nonce: &Nonce,
+        now: UnixTime,
+    ) -> (Conclusion, Result<VerifiedEvidence, AppraisalError>) {
+        let mut examination = Examination::new(now);
+        let statement = statement::examine(&mut examination, &bundle.statement, &self.policy);
+        let report_data = statement.as_ref().map(|statement| statement.report_data(nonce));
+        let log = bundle.event_log.is_none();
+        examination.check(&EVENT_LOG, log, "no event log", if log { "none" } else { "an event log" });
+        let claims = self.examine_platform(
+            &mut examination,
+            bundle.platform,
+            &bundle.evidence,
+            &bundle.endorsements,
+            report_data.as_ref(),
+        );
+        let rules = [
+            COMMON,
+            platform_rules(bundle.platform),
+            BUNDLE,
+            statement::REPORT_DATA_RULES,
+            statement::STATEMENT_RULES,
+        ];
+        let mut conclusion = examination.conclude(&rules);
+        let result = match (conclusion.error.take(), statement, claims) {
+            (Some(error), _, _) => Err(error),
+            (None, Some(statement), Some(claims)) => Ok(self.verified(statement, claims, now, conclusion.valid_until)),
+            // Both are there whenever their rules passed; without them there is nothing to accept.
+            (None, _, _) => {
+                let nothing = Examination::new(now).conclude(&[]);
+                Err(nothing.error.expect("an examination without rules accepts nothing"))
+            }
+        };
+        (conclusion, result)
+    }
+
+    fn verified(
+        &self,
+        statement: Statement,
+        claims: Claims,
+        now: UnixTime,
+        valid_until: UnixTime,
+    ) -> VerifiedEvidence {
+        let fresh_until = now
+            .plus_seconds(self.policy.evidence_age_seconds_max)
+            .min(now.plus_seconds(statement.key_lifetime_seconds.into()))
+            .min(valid_until);
+        let assurance = assurance(claims.platform);
+        VerifiedEvidence { statement, claims, assurance, appraised_at: now, fresh_until }
+    }
+
+    fn examine_platform(
+        &self,
+        examination: &mut Examination,
+        platform: PlatformTag,
+        evidence: &[u8],
+        endorsements: &Endorsements,
+        report_data: Option<&ReportData>,
+    ) -> Option<Claims> {
+        let collateral_age_seconds_max = self.policy.collateral_age_seconds_max;
+        let domain =
+            if platform.is_simulated() { SignatureDomain::Simulated } else { SignatureDomain::Hardware };
+        let accepted = PlatformTag::ALL.into_iter().filter(|tag| self.policy.accepts(*tag));
+        let expected = accepted.map(PlatformTag::as_str).collect::<Vec<_>>().join(" or ");
+        if !examination.check(&PLATFORM, self.policy.accepts(platform), expected, platform.to_string()) {
+            return None;
+        }
+        let snp = |policy, anchors| snp::Evidence {
+            platform,
+            domain,
+            report: evidence,
+            endorsements,
+            policy,
+            anchors,
+            collateral_age_seconds_max,
+            report_data,
+        };
+        let tdx = |policy, anchor| tdx::Evidence {
+            platform,
+            domain,
+            quote: evidence,
+            endorsements,
+            policy,
+            anchor,
+            collateral_age_seconds_max,
+            report_data,
+        };
+        let policy = &self.policy;
+        match platform {
+            PlatformTag::AmdSevSnp => snp::examine(examination, &snp(policy.snp.as_ref()?, &self.snp_anchors)),
+            PlatformTag::SimulatedAmdSevSnp => {
+                snp::examine(examination, &snp(policy.simulated_snp.as_ref()?, &self.simulated_snp_anchors))
+            }
+            PlatformTag::IntelTdx => {
+                tdx::examine(examination, &tdx(policy.tdx.as_ref()?, self.tdx_anchor.as_ref()?))
+            }
+            PlatformTag::SimulatedIntelTdx => {
+                let policy = policy.simulated_tdx.as_ref()?;
+                tdx::examine(examination, &tdx(policy, &policy.root_certificate.as_ref()?.0))
+            }
+        }
+    }
+}
+
+const fn assurance(platform: PlatformTag) -> Assurance {
+    if platform.is_simulated() { Assurance::Simulated } else { Assurance::Hardware }
+}
+
+fn platform_rules(platform: PlatformTag) -> &'static [&'static Rule] {
+    match platform {
+        PlatformTag::AmdSevSnp | PlatformTag::SimulatedAmdSevSnp => snp::RULES,
+        PlatformTag::IntelTdx | PlatformTag::SimulatedIntelTdx => tdx::RULES,
     }
 }

@@ -1,0 +1,213 @@
+//! Records checks as clauses and concludes from them.
+//!
+//! A platform's examination is a list of [`Rule`]s and code that records an outcome for each. What
+//! the code does not record is SKIPPED, and only an examination in which every rule passed concludes
+//! well: a check that is lost refuses everything instead of accepting more.
+
+use alloc::borrow::ToOwned as _;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::clause::{Clause, Outcome, Question};
+use crate::{AppraisalError, UnixTime};
+
+/// What one check is about.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) id: &'static str,
+    pub(crate) question: Question,
+    pub(crate) citation: &'static str,
+    pub(crate) fault: Fault,
+}
+
+/// The kind of [`AppraisalError`] that a failed rule becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Malformed,
+    Unsupported,
+    Untrusted,
+    OutsideValidity,
+    Revoked,
+    OutOfDate,
+    Mismatch,
+    Refused,
+}
+
+impl Rule {
+    pub(crate) const fn new(id: &'static str, question: Question, fault: Fault, citation: &'static str) -> Self {
+        Self { id, question, citation, fault }
+    }
+
+    fn clause(&self, outcome: Outcome, expected: String, found: String) -> Clause {
+        Clause { id: self.id, question: self.question, citation: self.citation, outcome, expected, found }
+    }
+}
+
+/// One examination in progress.
+#[derive(Debug)]
+pub(crate) struct Examination {
+    now: UnixTime,
+    valid_until: UnixTime,
+    recorded: Vec<(&'static Rule, Clause)>,
+}
+
+/// What an examination came to.
+#[derive(Debug)]
+pub(crate) struct Conclusion {
+    pub(crate) clauses: Vec<Clause>,
+    /// `None` only if every rule was recorded and passed.
+    pub(crate) error: Option<AppraisalError>,
+    /// The earliest end of validity of whatever was relied upon.
+    pub(crate) valid_until: UnixTime,
+}
+
+impl Examination {
+    pub(crate) fn new(now: UnixTime) -> Self {
+        Self { now, valid_until: UnixTime::MAX, recorded: Vec::new() }
+    }
+
+    pub(crate) fn now(&self) -> UnixTime {
+        self.now
+    }
+
+    /// Records whether `rule` holds, and returns it.
+    pub(crate) fn check(
+        &mut self,
+        rule: &'static Rule,
+        holds: bool,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> bool {
+        let outcome = if holds { Outcome::Pass } else { Outcome::Fail };
+        self.recorded.push((rule, rule.clause(outcome, expected.into(), found.into())));
+        holds
+    }
+
+    /// Records that a structure was read, and returns it.
+    pub(crate) fn require<T>(
+        &mut self,
+        rule: &'static Rule,
+        value: Option<T>,
+        expected: &str,
+        otherwise: impl Into<String>,
+    ) -> Option<T> {
+        let found = if value.is_some() { expected.to_owned() } else { otherwise.into() };
+        self.check(rule, value.is_some(), expected, found);
+        value
+    }
+
+    /// Notes that what was relied upon ends at `until`.
+    pub(crate) fn relies_until(&mut self, until: UnixTime) {
+        self.valid_until = self.valid_until.min(until);
+    }
+
+    /// Orders the clauses by question and finds the first that did not pass.
+    pub(crate) fn conclude(mut self, rules: &[&[&'static Rule]]) -> Conclusion {
+        let mut clauses: Vec<(Fault, Clause)> = Vec::new();
+        for rule in rules.iter().flat_map(|rules| rules.iter()) {
+            let mut found = false;
+            self.recorded.retain(|(recorded, clause)| {
+                let is_this = core::ptr::eq(*recorded, *rule);
+                if is_this {
+                    clauses.push((rule.fault, clause.clone()));
+                    found = true;
+                }
+                !is_this
+            });
+            if !found {
+                clauses.push((rule.fault, rule.clause(Outcome::Skipped, String::new(), String::new())));
+            }
+        }
+        // A clause of no listed rule still counts.
+        clauses.extend(self.recorded.into_iter().map(|(rule, clause)| (rule.fault, clause)));
+        clauses.sort_by_key(|(_, clause)| clause.question);
+        let first = |outcome| clauses.iter().find(|(_, clause)| clause.outcome == outcome);
+        let error = first(Outcome::Fail)
+            .or_else(|| first(Outcome::Skipped))
+            .map(|(fault, clause)| error(*fault, clause.clone()));
+        let error = match (error, clauses.is_empty()) {
+            (None, true) => Some(error_of_nothing()),
+            (error, _) => error,
+        };
+        let clauses = clauses.into_iter().map(|(_, clause)| clause).collect();
+        Conclusion { clauses, error, valid_until: self.valid_until }
+    }
+}
+
+/// An examination without rules accepts nothing.
+fn error_of_nothing() -> AppraisalError {
+    static NOTHING: Rule = Rule::new("nothing-examined", Question::Genuine, Fault::Unsupported, "Adyton");
+    error(NOTHING.fault, NOTHING.clause(Outcome::Skipped, String::new(), String::new()))
+}
+
+fn error(fault: Fault, clause: Clause) -> AppraisalError {
+    let clause = Box::new(clause);
+    match fault {
+        Fault::Malformed => AppraisalError::Malformed(clause),
+        Fault::Unsupported => AppraisalError::Unsupported(clause),
+        Fault::Untrusted => AppraisalError::Untrusted(clause),
+        Fault::OutsideValidity => AppraisalError::OutsideValidity(clause),
+        Fault::Revoked => AppraisalError::Revoked(clause),
+        Fault::OutOfDate => AppraisalError::OutOfDate(clause),
+        Fault::Mismatch => AppraisalError::Mismatch(clause),
+        Fault::Refused => AppraisalError::Refused(clause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Examination, Fault, Rule};
+    use crate::clause::{Outcome, Question};
+    use crate::{AppraisalError, UnixTime};
+
+    static FIRST: Rule = Rule::new("first", Question::Genuine, Fault::Untrusted, "test");
+    static SECOND: Rule = Rule::new("second", Question::Mine, Fault::Mismatch, "test");
+
+    #[test]
+    fn every_rule_must_pass() {
+        let mut examination = Examination::new(UnixTime::from_seconds(0));
+        examination.check(&FIRST, true, "", "");
+        examination.check(&SECOND, true, "", "");
+        assert!(examination.conclude(&[&[&SECOND, &FIRST]]).error.is_none());
+    }
+
+    #[test]
+    fn a_rule_that_nobody_recorded_is_skipped_and_refuses() {
+        let mut examination = Examination::new(UnixTime::from_seconds(0));
+        examination.check(&FIRST, true, "", "");
+        let conclusion = examination.conclude(&[&[&FIRST, &SECOND]]);
+        assert_eq!(conclusion.clauses[1].outcome, Outcome::Skipped);
+        assert!(matches!(conclusion.error, Some(AppraisalError::Mismatch(clause)) if clause.id == "second"));
+    }
+
+    #[test]
+    fn the_first_failure_in_the_order_of_the_questions_is_the_error() {
+        let mut examination = Examination::new(UnixTime::from_seconds(0));
+        examination.check(&SECOND, false, "", "");
+        examination.check(&FIRST, false, "", "");
+        let error = examination.conclude(&[&[&SECOND, &FIRST]]).error;
+        assert_eq!(error.map(|error| error.clause().id), Some("first"));
+    }
+
+    #[test]
+    fn a_rule_that_failed_once_failed() {
+        let mut examination = Examination::new(UnixTime::from_seconds(0));
+        examination.check(&FIRST, true, "", "");
+        examination.check(&FIRST, false, "", "");
+        assert!(examination.conclude(&[&[&FIRST]]).error.is_some());
+    }
+
+    #[test]
+    fn a_failure_of_an_unlisted_rule_counts() {
+        let mut examination = Examination::new(UnixTime::from_seconds(0));
+        examination.check(&FIRST, true, "", "");
+        examination.check(&SECOND, false, "", "");
+        assert!(examination.conclude(&[&[&FIRST]]).error.is_some());
+    }
+
+    #[test]
+    fn nothing_examined_is_refused() {
+        assert!(Examination::new(UnixTime::from_seconds(0)).conclude(&[]).error.is_some());
+    }
+}

@@ -1,0 +1,168 @@
+//! Kinds of values in a policy, each refused at reading when it would accept nothing or everything.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error};
+
+/// `N` bytes, written as hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HexBytes<const N: usize>(pub(crate) [u8; N]);
+
+impl<'de, const N: usize> Deserialize<'de> for HexBytes<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut bytes = [0; N];
+        hex::decode_to_slice(&text, &mut bytes)
+            .map_err(|_| D::Error::custom(format_args!("expected {} hexadecimal digits", 2 * N)))?;
+        Ok(Self(bytes))
+    }
+}
+
+/// Reference values of which one must match. Never empty: an empty list is refused at reading.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct AnyOf<const N: usize>(Vec<[u8; N]>);
+
+impl<const N: usize> AnyOf<N> {
+    /// Only zero: the strict default of fields that are zero unless set.
+    pub(crate) fn zero() -> Self {
+        Self(alloc::vec![[0; N]])
+    }
+
+    /// Whether `value` is one of the reference values.
+    pub(crate) fn contains(&self, value: &[u8; N]) -> bool {
+        self.0.contains(value)
+    }
+
+    /// From a list that was read; `None` if it is empty.
+    pub(crate) fn new(values: Vec<[u8; N]>) -> Option<Self> {
+        if values.is_empty() { None } else { Some(Self(values)) }
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for AnyOf<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values = Vec::<HexBytes<N>>::deserialize(deserializer)?;
+        Self::new(values.into_iter().map(|value| value.0).collect())
+            .ok_or_else(|| D::Error::custom("an empty list accepts nothing"))
+    }
+}
+
+impl<const N: usize> fmt::Display for AnyOf<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, value) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str(" or ")?;
+            }
+            f.write_str(&hex::encode(value))?;
+        }
+        Ok(())
+    }
+}
+
+impl<const N: usize> fmt::Debug for AnyOf<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Numbers of which one must match. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AnyNumber(Vec<u64>);
+
+impl AnyNumber {
+    pub(crate) fn of(values: &[u64]) -> Self {
+        Self(values.to_vec())
+    }
+
+    pub(crate) fn contains(&self, value: u64) -> bool {
+        self.0.contains(&value)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().copied()
+    }
+}
+
+impl<'de> Deserialize<'de> for AnyNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values = Vec::<u64>::deserialize(deserializer)?;
+        if values.is_empty() { Err(D::Error::custom("an empty list accepts nothing")) } else { Ok(Self(values)) }
+    }
+}
+
+impl fmt::Display for AnyNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, value) in self.0.iter().enumerate() {
+            write!(f, "{}{value:#x}", if at > 0 { " or " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Which machines are accepted, by the hardware id in the manufacturer's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EnrolledMachines {
+    /// Any genuine machine; written `"any"`.
+    Any,
+    /// These, by hexadecimal hardware id.
+    Listed(Vec<Vec<u8>>),
+}
+
+impl EnrolledMachines {
+    pub(crate) fn contains(&self, hardware_id: &[u8]) -> bool {
+        match self {
+            EnrolledMachines::Any => true,
+            EnrolledMachines::Listed(ids) => ids.iter().any(|id| id == hardware_id),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for EnrolledMachines {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Word(String),
+            List(Vec<String>),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Word(word) if word == "any" => Ok(Self::Any),
+            Written::Word(_) => Err(D::Error::custom("expected \"any\" or a list of hardware ids")),
+            Written::List(list) if list.is_empty() => Err(D::Error::custom("an empty list accepts nothing")),
+            Written::List(list) => list
+                .iter()
+                .map(|id| hex::decode(id).ok().filter(|id| !id.is_empty()))
+                .collect::<Option<Vec<_>>>()
+                .map(Self::Listed)
+                .ok_or_else(|| D::Error::custom("a hardware id is hexadecimal digits")),
+        }
+    }
+}
+
+impl fmt::Display for EnrolledMachines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EnrolledMachines::Any => f.write_str("any"),
+            EnrolledMachines::Listed(ids) => write!(f, "one of {} enrolled machines", ids.len()),
+        }
+    }
+}
+
+/// A root certificate, base64 of its DER; only simulated platforms name theirs.
+#[derive(Clone, Debug)]
+pub(crate) struct RootCertificate(pub(crate) crate::x509::TrustAnchor);
+
+impl<'de> Deserialize<'de> for RootCertificate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use base64::Engine as _;
+        let text = String::deserialize(deserializer)?;
+        base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .ok()
+            .and_then(|certificate| crate::x509::TrustAnchor::parse(&certificate).ok())
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("expected base64 of a root certificate in DER"))
+    }
+}

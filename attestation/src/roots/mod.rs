@@ -1,0 +1,55 @@
+//! Roots of hardware that are built in. The PEM files beside this one are the manufacturers' own.
+
+use alloc::vec::Vec;
+
+use crate::snp::Generation;
+use crate::x509::{TrustAnchor, pem_certificates};
+
+const AMD: [(Generation, &str); 3] = [
+    (Generation::Milan, include_str!("amd-ark-milan.pem")),
+    (Generation::Genoa, include_str!("amd-ark-genoa.pem")),
+    (Generation::Turin, include_str!("amd-ark-turin.pem")),
+];
+const INTEL: &str = include_str!("intel-sgx-root-ca.pem");
+
+/// The ARK of each generation.
+pub(crate) fn amd() -> Vec<(Generation, TrustAnchor)> {
+    AMD.into_iter().map(|(generation, pem)| (generation, anchor(pem))).collect()
+}
+
+/// Intel SGX Root CA.
+pub(crate) fn intel() -> TrustAnchor {
+    anchor(INTEL)
+}
+
+fn anchor(pem: &str) -> TrustAnchor {
+    let certificates = pem_certificates(pem.as_bytes()).expect("a test reads every built-in root");
+    TrustAnchor::parse(&certificates[0]).expect("a test reads every built-in root")
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::{amd, intel};
+
+    /// SHA-256 of each SubjectPublicKeyInfo, as other verifiers pin them.
+    #[test]
+    fn built_in_roots_are_the_manufacturers() {
+        let spki_sha256 = |spki: &[u8]| hex::encode(Sha256::digest(spki));
+        let expected = [
+            ("ARK-Milan", "9f056bee44377e29308cb5ffa895bdfb62d18881fa6bed8d6f075b0204089cb9"),
+            ("ARK-Genoa", "429a69c9422aa258ee4d8db5fcda9c6470ef15f8cd5a9cebd6cbc7d90b863831"),
+            ("ARK-Turin", "4f125410563a2ab9a50356f9243f6fe0b6f73de98603f53f90339c70e9d7ad08"),
+        ];
+        for ((generation, anchor), (name, digest)) in amd().iter().zip(expected) {
+            assert_eq!(anchor.common_name, name);
+            assert!(name.ends_with(generation.name()));
+            assert_eq!(spki_sha256(&anchor.spki), digest);
+        }
+        assert_eq!(
+            spki_sha256(&intel().spki),
+            "a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e"
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! AMD SEV-SNP: attestation reports and the certificates behind them.
+//!
+//! 1. [`report`] reads the 1184 raw bytes.
+//! 2. [`generation`] and [`tcb`] say which processor it is and how its versions are laid out.
+//! 3. [`leaf`] reads the VCEK or VLEK.
+//! 4. [`examine`] records one clause for each rule of [`rules`].
+
+mod examine;
+mod generation;
+mod leaf;
+mod report;
+mod rules;
+mod tcb;
+
+pub(crate) use examine::{Evidence, examine};
+pub(crate) use generation::Generation;
+pub(crate) use report::{Report, subject};
+pub(crate) use rules::RULES;
+pub(crate) use tcb::{Firmware, TcbVersion};

@@ -1,0 +1,20 @@
+//! Intel TDX: quotes, the certificates behind them, and the collateral that dates them.
+//!
+//! 1. [`quote`] reads the raw bytes.
+//! 2. [`pck`] reads the platform's certificate.
+//! 3. [`collateral`] reads TCB info and QE identity from their exact signed JSON.
+//! 4. [`status`] converges the levels of platform, module and quoting enclave: worst wins.
+//! 5. [`examine`] records one clause for each rule of [`rules`].
+
+mod collateral;
+mod examine;
+mod level;
+mod pck;
+mod quote;
+mod rules;
+mod status;
+
+pub(crate) use examine::{Evidence, examine};
+pub(crate) use quote::{MIGRATABLE, Quote, SEPT_VE_DISABLE, TUD_MASK, subject};
+pub(crate) use rules::RULES;
+pub(crate) use status::TcbStatus;
