@@ -1,0 +1,123 @@
+//! A streamed answer: server-sent events, one flush for each batch of tokens, or one chunk at each tick.
+
+use std::time::Duration;
+
+use exchange::{
+    Padding,
+    server::{EventWriter, Responder},
+};
+use inference::{FinishReason, Usage};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use wire::ProblemCode;
+
+use crate::{
+    api::documents::{Answer, CompletionText, error_event},
+    audit_trail::Outcome,
+    connection::Step,
+    engine::{Progress, Running},
+    gateway::{Ended, Exchange},
+};
+
+/// Cadence of the profile `constant`.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Streams until the end, a fault, the deadline, or until nobody reads.
+pub(crate) async fn answer(
+    exchange: &mut Exchange<'_>,
+    responder: Responder,
+    mut running: Running,
+    answer: &Answer<'_>,
+) -> Ended {
+    let mut out = Vec::new();
+    let mut stream = match responder.stream(&mut out) {
+        Ok(writer) => EventStream { writer, ticks: ticks(exchange.serving.config.padding.into()) },
+        Err(error) => return Outcome::Failed(error.problem()).into(),
+    };
+    let opening = answer.opening();
+    if !opening.expose().is_empty() && stream.writer.write(opening.expose(), &mut out).is_err() {
+        return Outcome::Failed(ProblemCode::Internal).into();
+    }
+    let mut next = None;
+    loop {
+        if !out.is_empty() && !exchange.connection.send(core::mem::take(&mut out)).await {
+            return Outcome::Cancelled.into();
+        }
+        let step = match next.take() {
+            Some(progress) => Step::Progress(progress),
+            None => exchange.connection.next(&mut running, stream.ticks.as_mut()).await,
+        };
+        let written = match step {
+            Step::Progress(Progress::Piece(piece)) => {
+                let mut text = CompletionText::new();
+                text.push(piece.expose_text());
+                next = gather(&mut running, &mut text);
+                if text.is_empty() { Ok(()) } else { stream.writer.write(answer.piece(&text).expose(), &mut out) }
+            }
+            Step::Progress(Progress::End { finish, usage }) => {
+                return stream.close(exchange, answer, finish, usage, out).await;
+            }
+            Step::Progress(Progress::Failed(error)) => return stream.fail(exchange, error.code, out).await,
+            Step::Deadline => return stream.fail(exchange, ProblemCode::UpstreamTimeout, out).await,
+            Step::Gone => return Outcome::Cancelled.into(),
+            Step::Tick => stream.writer.tick(&mut out),
+        };
+        if let Err(error) = written {
+            return Outcome::Failed(error.problem()).into(); // without its end the stream is cut
+        }
+    }
+}
+
+/// Takes the pieces that are there already into one event; returns what is not a piece.
+fn gather(running: &mut Running, text: &mut CompletionText) -> Option<Progress> {
+    while let Some(progress) = running.try_next() {
+        match progress {
+            Progress::Piece(piece) => text.push(piece.expose_text()),
+            other => return Some(other),
+        }
+    }
+    None
+}
+
+fn ticks(padding: Padding) -> Option<Interval> {
+    (padding == Padding::Constant).then(|| {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    })
+}
+
+struct EventStream {
+    writer: EventWriter,
+    ticks: Option<Interval>,
+}
+
+impl EventStream {
+    async fn close(
+        mut self,
+        exchange: &mut Exchange<'_>,
+        answer: &Answer<'_>,
+        finish: FinishReason,
+        usage: Usage,
+        mut out: Vec<u8>,
+    ) -> Ended {
+        exchange.serving.board.count_completion_tokens(usage.completion_tokens);
+        let facts = exchange.facts(usage);
+        let written = self.writer.write(answer.closing(finish, usage).expose(), &mut out);
+        let receipts = &exchange.serving.identity.receipts;
+        let receipt = written.and_then(|()| self.writer.finish(Some((receipts, facts)), &mut out));
+        match receipt {
+            Ok(receipt) if exchange.connection.finish(out).await => Ended { outcome: Outcome::Answered, receipt },
+            Ok(_) => Outcome::Cancelled.into(),
+            Err(error) => Outcome::Failed(error.problem()).into(),
+        }
+    }
+
+    /// An error object as the last event; the sealed stream is whole, the answer says that it is not.
+    async fn fail(mut self, exchange: &mut Exchange<'_>, code: ProblemCode, mut out: Vec<u8>) -> Ended {
+        let written = self.writer.write(error_event(code).expose(), &mut out);
+        if written.and_then(|()| self.writer.finish(None, &mut out)).is_ok() {
+            exchange.connection.finish(out).await;
+        }
+        Outcome::Failed(code).into()
+    }
+}

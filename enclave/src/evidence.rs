@@ -1,0 +1,127 @@
+//! Evidence over the current identity statement, collected anew for each nonce.
+//!
+//! Endorsements come with the evidence where the platform hands them over, else from the host's cache. Nobody
+//! trusts them for that: every document is signed by the manufacturer and checked by whoever verifies.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use attestation::{Bundle, Endorsements, Nonce, Statement, endorsement_subject};
+use attester::{Attester, Collected};
+use tokio::sync::Semaphore;
+use wire::{limits, message::StreamPurpose};
+
+use crate::{
+    error::{EnclaveError, Result},
+    transport::Channel,
+};
+
+/// Collections at once: the security processor is one device.
+const COLLECTIONS_MAX: usize = 4;
+/// How long endorsements from the host's cache are used before it is asked again.
+const ENDORSEMENTS_SECONDS_MAX: Duration = Duration::from_secs(600);
+/// Statements remembered for the receipts of requests still in flight.
+const STATEMENTS_MAX: usize = 4;
+
+/// Collects evidence and keeps the statements it is about.
+pub struct EvidenceDesk {
+    attester: Arc<dyn Attester>,
+    channel: Channel,
+    collections: Semaphore,
+    statements: RwLock<VecDeque<(u64, Arc<Statement>)>>,
+    endorsements: Mutex<Option<(Instant, Endorsements)>>,
+}
+
+impl EvidenceDesk {
+    /// A desk without a statement.
+    pub fn new(attester: Arc<dyn Attester>, channel: Channel) -> Self {
+        Self {
+            attester,
+            channel,
+            collections: Semaphore::new(COLLECTIONS_MAX),
+            statements: RwLock::new(VecDeque::new()),
+            endorsements: Mutex::new(None),
+        }
+    }
+
+    /// From now on evidence is about `statement`, the one of `epoch`.
+    pub fn publish(&self, epoch: u64, statement: Arc<Statement>) {
+        let mut statements = self.statements.write().unwrap_or_else(PoisonError::into_inner);
+        if statements.len() == STATEMENTS_MAX {
+            statements.pop_front();
+        }
+        statements.push_back((epoch, statement));
+    }
+
+    /// The current statement.
+    pub fn statement(&self) -> Result<Arc<Statement>> {
+        let statements = self.statements.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, statement) = statements.back().ok_or(EnclaveError::Evidence("no statement yet"))?;
+        Ok(Arc::clone(statement))
+    }
+
+    /// SHA-256 of the statement of `epoch`, while it is remembered.
+    pub fn statement_sha256(&self, epoch: u64) -> Option<[u8; 32]> {
+        let statements = self.statements.read().unwrap_or_else(PoisonError::into_inner);
+        statements.iter().find(|(of, _)| *of == epoch).map(|(_, statement)| statement.sha256())
+    }
+
+    /// The encoded bundle: fresh evidence over `statement` and `nonce`.
+    pub async fn bundle(&self, statement: &Statement, nonce: &Nonce) -> Result<Vec<u8>> {
+        let mut collected = self.collect(statement, nonce).await?;
+        let platform = self.attester.platform();
+        if !platform.is_simulated() {
+            let known = self.published(&collected).await?;
+            collected.endorsements.fill_from(&known);
+        }
+        let bundle = Bundle {
+            platform,
+            evidence: collected.evidence,
+            statement: statement.statement_bytes().to_vec(),
+            event_log: collected.event_log,
+            endorsements: collected.endorsements,
+        };
+        bundle.encode().map_err(|_| EnclaveError::Evidence("over the bounds of a bundle"))
+    }
+
+    async fn collect(&self, statement: &Statement, nonce: &Nonce) -> Result<Collected> {
+        let _turn = self.collections.acquire().await.map_err(|_| EnclaveError::Evidence("stopping"))?;
+        let report_data = statement.report_data(nonce);
+        let attester = Arc::clone(&self.attester);
+        tokio::task::spawn_blocking(move || attester.evidence(&report_data))
+            .await
+            .map_err(|_| EnclaveError::Evidence("collection failed"))?
+            .map_err(|error| EnclaveError::Evidence(error.code()))
+    }
+
+    /// What the manufacturer published, by way of the host's cache.
+    async fn published(&self, collected: &Collected) -> Result<Endorsements> {
+        let kept = self.endorsements.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, endorsements)) = &kept
+            && at.elapsed() < ENDORSEMENTS_SECONDS_MAX
+        {
+            return Ok(endorsements.clone());
+        }
+        match self.ask_host(collected).await {
+            Ok(endorsements) => {
+                let mut place = self.endorsements.lock().unwrap_or_else(PoisonError::into_inner);
+                *place = Some((Instant::now(), endorsements.clone()));
+                Ok(endorsements)
+            }
+            // The older ones are better than none: how old is too old is for whoever verifies.
+            Err(error) => kept.map(|(_, endorsements)| endorsements).ok_or(error),
+        }
+    }
+
+    async fn ask_host(&self, collected: &Collected) -> Result<Endorsements> {
+        let platform = self.attester.platform();
+        let subject = endorsement_subject(platform, &collected.evidence)
+            .map_err(|_| EnclaveError::Evidence("the platform's evidence is not readable"))?;
+        let purpose = StreamPurpose::Endorsements { platform: platform.as_str().to_owned(), subject };
+        let bytes = self.channel.ask(purpose, limits::ENDORSEMENTS_BYTES_MAX).await?;
+        Endorsements::decode(&bytes).map_err(|_| EnclaveError::Evidence("the host's endorsements are malformed"))
+    }
+}

@@ -1,0 +1,245 @@
+//! One sealed request, from the first frame to the audit record.
+//!
+//! 1. Ciphertext goes into the reader; what cannot be opened gets one fixed refusal, whatever the reason.
+//! 2. The token is checked, before method, path and body.
+//! 3. The route's handler answers, sealed: a document, an error object, or a stream of events.
+//! 4. The host closing the connection, or the deadline, cancels what is running.
+//! 5. The record is appended.
+
+use std::{sync::Arc, time::Duration};
+
+use exchange::{
+    Completion, Request,
+    receipt::{ReceiptFacts, SignedReceipt},
+    server::Responder,
+};
+use futures_util::StreamExt;
+use inference::{FinishReason, Usage};
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout};
+use wire::{ProblemCode, frame::Frame, message::Media};
+
+use crate::{
+    api::{
+        ApiError,
+        access::Access,
+        documents::{self, Answer, CompletionText, Shape},
+        parameters::Parameters,
+        route::Route,
+    },
+    audit_trail::{Answered, Outcome},
+    clock::now,
+    connection::{Connection, Step},
+    engine::{self, Progress, Running},
+    event_stream,
+    serving::Serving,
+    transport::{Frames, abort},
+};
+
+/// How long the host may take to hand over a whole request.
+const REQUEST_SECONDS_MAX: Duration = Duration::from_secs(30);
+
+const JSON: &str = "application/json";
+
+/// How an answer ended, for the record.
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    pub(crate) receipt: Option<SignedReceipt>,
+}
+
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, receipt: None }
+    }
+}
+
+/// Serves one stream.
+pub(crate) async fn serve(mut frames: Frames, media: Media, serving: Arc<Serving>) {
+    let opened = timeout(REQUEST_SECONDS_MAX, open(&mut frames, media, &serving)).await;
+    let (request, responder) = match opened.unwrap_or(Err(Unopened::Cut)) {
+        Ok(opened) => opened,
+        Err(Unopened::Refused(code)) => return abort(&mut frames, code.outside()).await,
+        Err(Unopened::Cut) => return,
+    };
+    serving.board.count_request();
+    let _active = serving.board.active();
+    let epoch = responder.epoch();
+    let seconds = u64::from(serving.config.limits.request_seconds_max);
+    let connection = Connection::new(frames, Instant::now() + Duration::from_secs(seconds));
+    let mut exchange = Exchange { connection, serving: &serving, epoch };
+    let ended = match request {
+        Ok(request) => exchange.answer(request, responder).await,
+        Err(code) => exchange.refuse(responder, code.into()).await,
+    };
+    let statement_sha256 = exchange.statement_sha256();
+    serving.trail.request(
+        &serving.identity,
+        &Answered {
+            time: now().seconds(),
+            epoch,
+            outcome: ended.outcome,
+            statement_sha256,
+            model_digest: serving.model_digest,
+            receipt_sha256: ended.receipt.map(|receipt| Sha256::digest(&receipt.payload).into()),
+        },
+    );
+}
+
+/// Why there is nothing to answer.
+enum Unopened {
+    /// The host is told this and no more.
+    Refused(ProblemCode),
+    /// The host cut the stream.
+    Cut,
+}
+
+type Opened = (Result<Request, ProblemCode>, Responder);
+
+async fn open(frames: &mut Frames, media: Media, serving: &Serving) -> Result<Opened, Unopened> {
+    let mut reader = serving.requests.begin(media);
+    loop {
+        match frames.next().await {
+            Some(Ok(Frame::Data(data))) => {
+                reader.push(&data, now()).map_err(|error| Unopened::Refused(error.problem()))?;
+            }
+            Some(Ok(Frame::End)) => {
+                return reader.finish(now()).map_err(|error| Unopened::Refused(error.problem()));
+            }
+            _ => return Err(Unopened::Cut),
+        }
+    }
+}
+
+/// What a route comes to.
+enum Handled {
+    Document(Completion),
+    Running { running: Running, shape: Shape, stream: bool, include_usage: bool },
+}
+
+/// One opened request and the way back.
+pub(crate) struct Exchange<'a> {
+    pub(crate) connection: Connection,
+    pub(crate) serving: &'a Serving,
+    epoch: u64,
+}
+
+impl Exchange<'_> {
+    async fn answer(&mut self, request: Request, responder: Responder) -> Ended {
+        let (running, shape, stream, include_usage) = match self.handle(request).await {
+            Ok(Handled::Document(body)) => return self.respond(responder, &body, Usage::default()).await,
+            Ok(Handled::Running { running, shape, stream, include_usage }) => {
+                (running, shape, stream, include_usage)
+            }
+            Err(error) => return self.refuse(responder, error).await,
+        };
+        self.serving.board.count_prompt_tokens(running.prompt_tokens);
+        let mut random = [0; 16];
+        if getrandom::fill(&mut random).is_err() {
+            return self.refuse(responder, ProblemCode::Internal.into()).await;
+        }
+        let model = self.serving.config.model.id.as_str();
+        let answer = Answer::new(shape, &random, now().seconds(), model, include_usage);
+        if stream {
+            event_stream::answer(self, responder, running, &answer).await
+        } else {
+            self.whole(responder, running, &answer).await
+        }
+    }
+
+    /// Steps 2 and 3 up to the start of the computation.
+    async fn handle(&self, request: Request) -> Result<Handled, ApiError> {
+        let serving = self.serving;
+        let access = Access::check(request.token.as_ref(), &serving.token_issuers()?, now())?;
+        let shape = match Route::of(&request)? {
+            Route::Models => {
+                let id = serving.config.model.id.as_str();
+                let ids: &[&str] = if access.allows(id) { &[id] } else { &[] };
+                return Ok(Handled::Document(documents::models(ids, serving.created, &serving.audit_key)));
+            }
+            Route::Model(id) => {
+                serving.check_model(&access, &id)?;
+                return Ok(Handled::Document(documents::model(&id, serving.created, &serving.audit_key)));
+            }
+            Route::Chat => Shape::Chat,
+            Route::Completions => Shape::Text,
+        };
+        let parameters = match shape {
+            Shape::Chat => Parameters::chat(request.body.expose())?,
+            Shape::Text => Parameters::text(request.body.expose())?,
+        };
+        drop(request); // the body is wiped: the parameters hold what is needed of it
+        serving.check_model(&access, &parameters.model)?;
+        let limits = &serving.config.limits;
+        if parameters.input.bytes() > limits.prompt_bytes_max {
+            return Err(ProblemCode::PromptTooLong.into());
+        }
+        let slot = Arc::clone(&serving.slots).try_acquire_owned().map_err(|_| ProblemCode::Overloaded)?;
+        let (stream, include_usage) = (parameters.stream, parameters.include_usage);
+        let running = engine::start(&serving.engine, parameters, limits.prompt_tokens_max, slot).await?;
+        Ok(Handled::Running { running, shape, stream, include_usage })
+    }
+
+    async fn whole(&mut self, responder: Responder, mut running: Running, answer: &Answer<'_>) -> Ended {
+        let mut text = CompletionText::new();
+        loop {
+            match self.connection.next(&mut running, None).await {
+                Step::Progress(Progress::Piece(piece)) => text.push(piece.expose_text()),
+                Step::Progress(Progress::End { finish, usage }) => {
+                    return self.complete(responder, answer, &text, finish, usage).await;
+                }
+                Step::Progress(Progress::Failed(error)) => return self.refuse(responder, error).await,
+                Step::Deadline => return self.refuse(responder, ProblemCode::UpstreamTimeout.into()).await,
+                Step::Gone => return Outcome::Cancelled.into(),
+                Step::Tick => {}
+            }
+        }
+    }
+
+    async fn complete(
+        &mut self,
+        responder: Responder,
+        answer: &Answer<'_>,
+        text: &CompletionText,
+        finish: FinishReason,
+        usage: Usage,
+    ) -> Ended {
+        self.serving.board.count_completion_tokens(usage.completion_tokens);
+        let body = answer.whole(text, finish, usage);
+        self.respond(responder, &body, usage).await
+    }
+
+    async fn respond(&mut self, responder: Responder, body: &Completion, usage: Usage) -> Ended {
+        let facts = self.facts(usage);
+        let mut out = Vec::new();
+        let receipt = responder.respond(200, JSON, body, Some((&self.serving.identity.receipts, facts)), &mut out);
+        match receipt {
+            Ok(receipt) if self.connection.finish(out).await => Ended { outcome: Outcome::Answered, receipt },
+            Ok(_) => Outcome::Cancelled.into(),
+            Err(error) => Outcome::Failed(error.problem()).into(),
+        }
+    }
+
+    pub(crate) async fn refuse(&mut self, responder: Responder, error: ApiError) -> Ended {
+        let mut out = Vec::new();
+        if responder.refuse(error.code, error.param, &mut out).is_ok() {
+            self.connection.finish(out).await;
+        }
+        Outcome::Failed(error.code).into()
+    }
+
+    /// What the receipt of this request says.
+    pub(crate) fn facts(&self, usage: Usage) -> ReceiptFacts {
+        ReceiptFacts {
+            model_digest: self.serving.model_digest,
+            statement_sha256: self.statement_sha256(),
+            prompt_tokens: usage.prompt_tokens as u64,
+            completion_tokens: usage.completion_tokens as u64,
+            time: now(),
+        }
+    }
+
+    /// The statement that the client sealed under. Remembered longer than its key is accepted.
+    fn statement_sha256(&self) -> [u8; 32] {
+        self.serving.evidence.statement_sha256(self.epoch).unwrap_or_default()
+    }
+}
