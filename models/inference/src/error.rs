@@ -129,7 +129,9 @@ impl InferenceError {
             Self::EngineConfigInvalid { .. } => "correct the engine limits of the deployment",
             Self::RequestInvalid { .. } => "correct the parameter and send the request again",
             Self::ChatTemplateMissing => "send a plain completion, or add a chat_template to the model",
-            Self::ChatTemplateRefused => "check the order of the roles: most templates want user and assistant in turn",
+            Self::ChatTemplateRefused => {
+                "check the order of the roles: most templates want user and assistant in turn"
+            }
             Self::PromptTooLong { .. } | Self::ContextExceeded { .. } => {
                 "shorten the prompt or ask for fewer completion tokens"
             }

@@ -15,13 +15,19 @@
 //! themselves and implement neither `Debug` nor `Clone` nor `Display`.
 #![forbid(unsafe_code)]
 
+mod architecture;
+mod checkpoint;
+mod config;
+mod decoder;
 mod engine;
 mod error;
 mod generation;
 pub mod limits;
 mod model;
 mod request;
+mod sampler;
 mod secret;
+mod text;
 
 pub use engine::{Engine, EngineConfig, EngineLoad};
 pub use error::InferenceError;

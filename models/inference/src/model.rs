@@ -1,9 +1,18 @@
 //! A loaded model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use serde::Deserialize;
+
+use crate::architecture::{Architecture, CONFIG_FILE, TokenIds, from_json};
+use crate::checkpoint::Checkpoint;
+use crate::decoder::Decoder;
 use crate::engine::{Engine, EngineConfig};
 use crate::error::InferenceError;
+use crate::text::{ChatTemplate, TextTokenizer, TokenizerFiles};
+
+const GENERATION_CONFIG_FILE: &str = "generation_config.json";
 
 /// The bytes of a checkpoint directory by file name, borrowed.
 #[derive(Default)]
@@ -17,47 +26,148 @@ impl<'a> ModelFiles<'a> {
         Self::default()
     }
 
-    /// Adds a file; names have no folder part.
+    /// Adds a file; names have no folder part. Files that a model does not need are never read.
     pub fn insert(&mut self, name: &'a str, bytes: &'a [u8]) {
         self.files.insert(name, bytes);
+    }
+
+    pub(crate) fn optional(&self, name: &str) -> Option<&'a [u8]> {
+        self.files.get(name).copied()
+    }
+
+    pub(crate) fn required(&self, name: &str) -> Result<&'a [u8], InferenceError> {
+        let missing = || InferenceError::FileMissing {
+            name: name.chars().take(200).collect(),
+        };
+        self.optional(name).ok_or_else(missing)
     }
 }
 
 impl<'a> FromIterator<(&'a str, &'a [u8])> for ModelFiles<'a> {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a [u8])>>(files: I) -> Self {
-        Self { files: files.into_iter().collect() }
+        Self {
+            files: files.into_iter().collect(),
+        }
     }
 }
 
 /// A validated model: weights, tokenizer, chat template. Cheap to clone, nothing in it changes.
 #[derive(Clone)]
 pub struct Model {
-    _private: (),
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    decoder: Decoder,
+    tokenizer: TextTokenizer,
+    chat_template: Option<ChatTemplate>,
+    end_tokens: BTreeSet<u32>,
+}
+
+/// The field of `generation_config.json` that is read; its sampling defaults are the caller's business.
+#[derive(Deserialize, Default)]
+struct GenerationConfig {
+    #[serde(default)]
+    eos_token_id: TokenIds,
 }
 
 impl Model {
     /// Validates and loads. The weights are copied and converted: `files` is not needed afterwards.
-    pub fn load(_files: &ModelFiles<'_>) -> Result<Self, InferenceError> {
-        todo!()
+    ///
+    /// Read are `config.json`, `tokenizer.json`, `model.safetensors` (or `model.safetensors.index.json` and its
+    /// shards), and where they exist `tokenizer_config.json`, `chat_template.jinja`, `generation_config.json`.
+    pub fn load(files: &ModelFiles<'_>) -> Result<Self, InferenceError> {
+        let architecture = Architecture::parse(files.required(CONFIG_FILE)?)?;
+        let vocabulary = architecture.decoder.vocabulary;
+        let tokenizer_files = TokenizerFiles::read(files)?;
+        let tokenizer = TextTokenizer::load(&tokenizer_files, vocabulary)?;
+        let chat_template = ChatTemplate::load(&tokenizer_files)?;
+        let end_tokens = end_tokens(
+            files,
+            architecture.end_tokens,
+            &tokenizer_files,
+            &tokenizer,
+            vocabulary,
+        )?;
+        let decoder = Decoder::load(architecture.decoder, Checkpoint::open(files)?)?;
+        Ok(Self {
+            parts: Arc::new(Parts {
+                decoder,
+                tokenizer,
+                chat_template,
+                end_tokens,
+            }),
+        })
     }
 
     /// Tokens the model was made for.
     pub fn context_tokens_max(&self) -> usize {
-        todo!()
+        self.decoder().config().context_tokens_max
     }
 
     /// Whether [`PromptInput::Messages`](crate::PromptInput::Messages) can be rendered.
     pub fn has_chat_template(&self) -> bool {
-        todo!()
+        self.parts.chat_template.is_some()
     }
 
-    /// How many tokens `text` has, without a begin-of-text token. `bytes_max` is checked first.
-    pub fn count_tokens(&self, _text: &str, _bytes_max: usize) -> Result<usize, InferenceError> {
-        todo!()
+    /// How many tokens `text` has, without a begin-of-text token. More than `bytes_max` bytes are refused.
+    pub fn count_tokens(&self, text: &str, bytes_max: usize) -> Result<usize, InferenceError> {
+        self.tokenizer()
+            .encode(text, false, bytes_max)
+            .map(|tokens| tokens.len())
+    }
+
+    /// Bytes of key-value cache that one token of one request takes.
+    pub fn cache_bytes_per_token(&self) -> usize {
+        let config = self.decoder().config();
+        2 * size_of::<f32>() * config.layers * config.kv_width()
     }
 
     /// Starts an engine on its own thread.
-    pub fn engine(&self, _config: EngineConfig) -> Result<Engine, InferenceError> {
-        todo!()
+    pub fn engine(&self, config: EngineConfig) -> Result<Engine, InferenceError> {
+        Engine::start(self.clone(), config)
     }
+
+    pub(crate) fn decoder(&self) -> &Decoder {
+        &self.parts.decoder
+    }
+
+    pub(crate) fn tokenizer(&self) -> &TextTokenizer {
+        &self.parts.tokenizer
+    }
+
+    pub(crate) fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.parts.chat_template.as_ref()
+    }
+
+    pub(crate) fn is_end_token(&self, token: u32) -> bool {
+        self.parts.end_tokens.contains(&token)
+    }
+}
+
+/// Those of `generation_config.json`, or else of `config.json`; and the tokenizer's own.
+fn end_tokens(
+    files: &ModelFiles<'_>,
+    of_config: Vec<u32>,
+    tokenizer_files: &TokenizerFiles<'_>,
+    tokenizer: &TextTokenizer,
+    vocabulary: usize,
+) -> Result<BTreeSet<u32>, InferenceError> {
+    let generation: GenerationConfig = match files.optional(GENERATION_CONFIG_FILE) {
+        Some(bytes) => from_json(GENERATION_CONFIG_FILE, bytes)?,
+        None => GenerationConfig::default(),
+    };
+    let mut tokens: BTreeSet<u32> = generation.eos_token_id.into_vec().into_iter().collect();
+    if tokens.is_empty() {
+        tokens.extend(of_config);
+    }
+    tokens.extend(tokenizer_files.end_token().and_then(|text| tokenizer.token(text)));
+    if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary) {
+        let reason = format!("eos_token_id {token} is beyond the vocabulary");
+        return Err(InferenceError::FileMalformed {
+            file: CONFIG_FILE.to_owned(),
+            reason,
+        });
+    }
+    Ok(tokens)
 }

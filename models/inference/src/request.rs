@@ -69,13 +69,21 @@ pub struct Sampling {
 impl Sampling {
     /// Always the most probable token.
     pub fn greedy() -> Self {
-        Self { temperature: 0.0, ..Self::default() }
+        Self {
+            temperature: 0.0,
+            ..Self::default()
+        }
     }
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 1.0, top_p: 1.0, top_k: None, seed: None }
+        Self {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: None,
+            seed: None,
+        }
     }
 }
 
@@ -95,6 +103,11 @@ pub struct GenerateRequest<'a> {
 impl<'a> GenerateRequest<'a> {
     /// A request with the default sampling and no stop strings.
     pub fn new(prompt: PromptInput<'a>) -> Self {
-        Self { prompt, sampling: Sampling::default(), stop: &[], completion_tokens_max: None }
+        Self {
+            prompt,
+            sampling: Sampling::default(),
+            stop: &[],
+            completion_tokens_max: None,
+        }
     }
 }

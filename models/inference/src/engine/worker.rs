@@ -1,0 +1,126 @@
+//! The thread that decodes.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::EngineConfig;
+use super::scheduler::Scheduler;
+use super::sequence::{Progress, Sequence};
+use crate::error::InferenceError;
+use crate::model::Model;
+
+/// Requests that wait for a slot. Its bound is the admission's.
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    waiting: VecDeque<Sequence>,
+    closed: bool,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                closed: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(super) fn push(&self, sequence: Sequence) -> Result<(), InferenceError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(InferenceError::EngineStopped);
+        }
+        state.waiting.push_back(sequence);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock leaves the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fills free slots; waits while there is nothing to do at all. `false` once closed.
+    fn serve(&self, scheduler: &mut Scheduler) -> bool {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return false;
+            }
+            state.waiting.retain(|sequence| !sequence.is_cancelled());
+            while scheduler.has_free_slot()
+                && let Some(sequence) = state.waiting.pop_front()
+            {
+                scheduler.admit(sequence);
+            }
+            if !scheduler.is_idle() {
+                return true;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+pub(super) fn spawn(
+    model: Model,
+    config: &EngineConfig,
+    inbox: Arc<Inbox>,
+) -> Result<JoinHandle<()>, InferenceError> {
+    let scheduler = Scheduler::new(config.max_concurrent);
+    let closes = CloseOnDrop(inbox);
+    std::thread::Builder::new()
+        .name("inference".to_owned())
+        .spawn(move || run(&model, scheduler, &closes.0))
+        .map_err(|_| InferenceError::EngineConfigInvalid {
+            reason: "the system gives no thread",
+        })
+}
+
+/// However the worker ends, nobody waits for it afterwards.
+struct CloseOnDrop(Arc<Inbox>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.closed = true;
+        for sequence in state.waiting.drain(..) {
+            sequence.fail(InferenceError::EngineStopped);
+        }
+    }
+}
+
+fn run(model: &Model, mut scheduler: Scheduler, inbox: &Inbox) {
+    while inbox.serve(&mut scheduler) {
+        scheduler.drop_cancelled();
+        if let Some(sequence) = scheduler.next() {
+            step(sequence, model, &mut scheduler);
+        }
+    }
+    for sequence in scheduler.drain() {
+        sequence.fail(InferenceError::EngineStopped);
+    }
+}
+
+/// One step. A panic in the tensor library ends this request and no other: what it may have left half
+/// changed is this sequence, which is dropped.
+fn step(mut sequence: Sequence, model: &Model, scheduler: &mut Scheduler) {
+    match catch_unwind(AssertUnwindSafe(|| sequence.step(model))) {
+        Ok(Ok(Progress::More)) => scheduler.resume(sequence),
+        Ok(Ok(Progress::Done)) => {}
+        Ok(Err(error)) => sequence.fail(error),
+        Err(_) => sequence.fail(InferenceError::ComputeFailed),
+    }
+}
