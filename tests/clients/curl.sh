@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Drives an OpenAI endpoint with curl; needs bash, curl and python3 (to read JSON).
 # BASE_URL, API_KEY_FILE, MODEL and QUESTIONS as in expectations.py. Prints one `ok - …` line per promise; the
-# first broken one ends the script with `not ok - …` and exit code 1.
+# first broken one ends the script with `not ok - …` and exit code 1. ASSURANCE is what answers are labelled with
+# (default simulated).
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -51,7 +52,10 @@ expect 'status of a chat' 200 "$(request right POST /chat/completions "$(chat "$
 expect 'answer of a chat' "$expected" "$(json 'd["choices"][0]["message"]["content"]' "$folder/body")"
 expect 'finish reason' stop "$(json 'd["choices"][0]["finish_reason"]' "$folder/body")"
 grep -qi '^content-type: application/json' "$folder/headers" || fail 'a chat answer is application/json'
-ok 'chat answers as written'
+grep -qi '^adyton-receipt: .' "$folder/headers" || fail 'a chat answer carries its receipt'
+expect 'assurance of an answer' "${ASSURANCE:-simulated}" \
+  "$(sed -n 's/^adyton-assurance: *\([a-z]*\).*/\1/ip' "$folder/headers")"
+ok 'chat answers as written, with receipt and assurance in headers'
 
 expect 'status of a stream' 200 \
   "$(request right POST /chat/completions "$(chat "$model" ',"stream":true,"stream_options":{"include_usage":true}')")"
@@ -78,6 +82,7 @@ assert text == sys.argv[2], f"answer: {text!r}"
 assert reasons == ["stop"], f"finish reasons: {reasons}"
 assert usage and usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"], f"usage: {usage}"
 PYTHON
+grep -q '^: adyton-receipt .' "$folder/body" || fail 'a stream carries its receipt in a comment'
 ok 'stream is well-formed server-sent events with the same answer'
 
 completion="{\"model\":\"$model\",\"temperature\":0,\"max_tokens\":100,\"prompt\":\"$question\"}"
@@ -85,19 +90,20 @@ expect 'status of a completion' 200 "$(request right POST /completions "$complet
 expect 'answer of a completion' "$expected" "$(json 'd["choices"][0]["text"].strip()' "$folder/body")"
 ok 'completions answer'
 
-refused() { # refused WHAT STATUS ACTUAL
-  expect "status of $1" "$2" "$3"
+refused() { # refused WHAT STATUS CODE ACTUAL_STATUS
+  expect "status of $1" "$2" "$4"
+  expect "code of $1" "$3" "$(json 'd["error"]["code"]' "$folder/body")"
   expect "error object of $1" True \
-    "$(json 'all(isinstance(d["error"][k], str) and d["error"][k] for k in ("message", "type", "code"))' "$folder/body")"
+    "$(json 'all(isinstance(d["error"][k], str) and d["error"][k] for k in ("message", "type"))' "$folder/body")"
 }
 
-refused 'an unknown model' 404 "$(request right POST /chat/completions "$(chat no-such-model)")"
+refused 'an unknown model' 404 unknown-model "$(request right POST /chat/completions "$(chat no-such-model)")"
 ok 'unknown model is a 404 error object'
-refused 'a wrong token' 401 "$(request wrong POST /chat/completions "$(chat "$model")")"
+refused 'a wrong token' 401 unauthorized-token "$(request wrong POST /chat/completions "$(chat "$model")")"
 ok 'wrong token is a 401 error object'
-refused 'a body that is not JSON' 400 "$(request right POST /chat/completions '{"model":')"
+refused 'a body that is not JSON' 400 malformed-request "$(request right POST /chat/completions '{"model":')"
 ok 'malformed JSON is a 400 error object'
-refused 'an unknown path' 404 "$(request right GET /no-such-path)"
+refused 'an unknown path' 404 not-found "$(request right GET /no-such-path)"
 ok 'unknown path is a 404 error object'
 
 ok "all of it, $(curl --version | head -n 1 | cut -d ' ' -f 1-2)"

@@ -115,13 +115,13 @@ async function checkCompletions(client, model, written) {
   ok("completions answer, whole and streamed");
 }
 
-async function refused(kind, what, call) {
+async function refused(kind, code, what, call) {
   try {
     await call();
   } catch (error) {
     if (error instanceof Broken) throw error;
     expect(error instanceof kind, `${what} throws ${kind.name}`, String(error));
-    expect(typeof error.code === "string" && error.code, `${what} has a code`, error.error);
+    expect(error.code === code, `${what} has the code ${code}`, error.error);
     expect(error.type && error.message, `${what} has a type and a message`, error.error);
     return error;
   }
@@ -132,19 +132,22 @@ async function checkErrors(client, model, key) {
   const ask = (changes, by = client) => () =>
     by.chat.completions.create({ model, messages: ASK, temperature: 0, ...changes });
 
-  const error = await refused(NotFoundError, "an unknown model", ask({ model: "no-such-model" }));
+  const error = await refused(NotFoundError, "unknown-model", "an unknown model", ask({ model: "no-such-model" }));
   expect(error.status === 404 && error.param === "model", "an unknown model is a 404 on model", error.error);
-  await refused(NotFoundError, "an unknown model in a stream", ask({ model: "no-such-model", stream: true }));
+  await refused(NotFoundError, "unknown-model", "an unknown model in a stream", ask({ model: "no-such-model", stream: true }));
   ok("unknown model throws NotFoundError");
 
-  await refused(BadRequestError, "a temperature of 9", ask({ temperature: 9 }));
-  await refused(BadRequestError, "a chat without messages", ask({ messages: [] }));
+  for (const change of [{ temperature: 9 }, { messages: [] }]) {
+    const [parameter] = Object.keys(change);
+    const error = await refused(BadRequestError, "invalid-parameter", JSON.stringify(change), ask(change));
+    expect(error.param === parameter, `${parameter} is named`, error.error);
+  }
   ok("bad parameters throw BadRequestError");
 
   const place = key.length - 8;
   const tampered = key.slice(0, place) + (key[place] === "A" ? "B" : "A") + key.slice(place + 1);
   for (const [name, wrong] of Object.entries({ tampered, foreign: "sk-not-a-token" })) {
-    await refused(AuthenticationError, `a ${name} token`, ask({}, makeClient(wrong)));
+    await refused(AuthenticationError, "unauthorized-token", `a ${name} token`, ask({}, makeClient(wrong)));
   }
   ok("wrong tokens throw AuthenticationError");
 }

@@ -117,11 +117,11 @@ def check_completions(client, model):
 
 
 def check_errors(client, model):
-    def refused(kind, what, call):
+    def refused(kind, code, what, call):
         try:
             call()
         except kind as error:
-            expect(error.code and isinstance(error.code, str), f"{what} has a code", error.body)
+            expect(error.code == code, f"{what} has the code {code}", error.body)
             expect(error.type and error.message, f"{what} has a type and a message", error.body)
             return error
         except openai.APIError as error:
@@ -132,19 +132,21 @@ def check_errors(client, model):
         request = {"model": model, "messages": ASK, "temperature": 0, **changes}
         return lambda: client.chat.completions.create(**request)
 
-    error = refused(openai.NotFoundError, "an unknown model", ask(model="no-such-model"))
+    error = refused(openai.NotFoundError, "unknown-model", "an unknown model", ask(model="no-such-model"))
     expect(error.status_code == 404 and error.param == "model", "an unknown model is a 404 on model", error.body)
-    refused(openai.NotFoundError, "an unknown model in a stream", ask(model="no-such-model", stream=True))
+    refused(openai.NotFoundError, "unknown-model", "an unknown model in a stream", ask(model="no-such-model", stream=True))
     ok("unknown model raises NotFoundError")
 
-    refused(openai.BadRequestError, "a temperature of 9", ask(temperature=9))
-    refused(openai.BadRequestError, "a chat without messages", ask(messages=[]))
+    for parameter, value in {"temperature": 9, "messages": []}.items():
+        what = f"{parameter} = {value}"
+        error = refused(openai.BadRequestError, "invalid-parameter", what, ask(**{parameter: value}))
+        expect(error.param == parameter, f"{what} is named", error.body)
     ok("bad parameters raise BadRequestError")
 
     for name, key in {"tampered": tampered(api_key()), "foreign": "sk-not-a-token"}.items():
         stranger = make_client(key)
         call = lambda: stranger.chat.completions.create(model=model, messages=ASK)
-        error = refused(openai.AuthenticationError, f"a {name} token", call)
+        error = refused(openai.AuthenticationError, "unauthorized-token", f"a {name} token", call)
         expect(error.status_code == 401, f"a {name} token is a 401", error.status_code)
     ok("wrong tokens raise AuthenticationError")
 

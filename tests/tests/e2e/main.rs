@@ -1,0 +1,7 @@
+//! The main job as a user runs it: real processes, real sockets, the commands of the README.
+//! Every deployment here is SIMULATED: these tests prove plumbing and refusals, never hardware.
+
+mod canaries;
+mod clients;
+mod main_job;
+mod state_directory;
