@@ -9,7 +9,8 @@ use toml::{Table, Value};
 use crate::{cli::Flavor, error::ClientError};
 
 /// What starts every generated file.
-const HEADING: &str = "# Written by `adyton up` for a SIMULATED deployment; changes are overwritten at the next start.\n\n";
+const HEADING: &str =
+    "# Written by `adyton up` for a SIMULATED deployment; changes are overwritten at the next start.\n\n";
 /// A new request key each hour.
 const KEY_EPOCH_SECONDS: i64 = 3600;
 
@@ -27,7 +28,13 @@ impl BrokerConfig<'_> {
         render(&[
             ("store", vec![("file", path(&below("broker/broker.sqlite"))?)]),
             ("kek", vec![("file", path(&below("broker/kek.key"))?)]),
-            ("audit", vec![("origin", text("adyton.local/broker")), ("log_key", path(&below("broker/log.key"))?)]),
+            (
+                "audit",
+                vec![
+                    ("origin", text("adyton.local/broker")),
+                    ("log_key", path(&below("broker/log.key"))?),
+                ],
+            ),
             (
                 "release",
                 vec![
@@ -69,8 +76,14 @@ impl EnclaveConfig<'_> {
         top.insert("owner_key".to_owned(), text(self.owner_key));
         top.insert("key_epoch_seconds".to_owned(), Value::Integer(KEY_EPOCH_SECONDS));
         let tables = render(&[
-            ("model", vec![("id", text(self.model_id)), ("path", path(self.sealed_model)?)]),
-            ("broker", vec![("spki_sha256", text(&hex::encode(self.broker_spki_sha256)))]),
+            (
+                "model",
+                vec![("id", text(self.model_id)), ("path", path(self.sealed_model)?)],
+            ),
+            (
+                "broker",
+                vec![("spki_sha256", text(&hex::encode(self.broker_spki_sha256)))],
+            ),
         ])?;
         Ok(tables.replacen(HEADING, &format!("{HEADING}{top}\n"), 1))
     }
@@ -116,7 +129,10 @@ impl HostConfig<'_> {
             ("endorsements", vec![("directory", path(&below("endorsements"))?)]),
             (
                 "log",
-                vec![("directory", path(&below("log"))?), ("audit_directory", path(&below("audit"))?)],
+                vec![
+                    ("directory", path(&below("log"))?),
+                    ("audit_directory", path(&below("audit"))?),
+                ],
             ),
         ])
     }
@@ -132,6 +148,8 @@ pub struct ClientConfig<'a> {
     pub policy: PathBuf,
     /// The demo token.
     pub token_file: PathBuf,
+    /// Keys that sign the deployment's audit logs.
+    pub keys_file: PathBuf,
 }
 
 impl ClientConfig<'_> {
@@ -142,6 +160,7 @@ impl ClientConfig<'_> {
         table.insert("ca".to_owned(), path(&self.ca)?);
         table.insert("policy".to_owned(), path(&self.policy)?);
         table.insert("token_file".to_owned(), path(&self.token_file)?);
+        table.insert("keys_file".to_owned(), path(&self.keys_file)?);
         Ok(format!("{HEADING}{table}"))
     }
 }
@@ -149,7 +168,10 @@ impl ClientConfig<'_> {
 fn render(tables: &[(&str, Vec<(&str, Value)>)]) -> Result<String, ClientError> {
     let mut all = HEADING.to_owned();
     for (name, keys) in tables {
-        let table: Table = keys.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let table: Table = keys
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect();
         all.push_str(&format!("[{name}]\n{table}\n"));
     }
     Ok(all)
@@ -173,25 +195,46 @@ mod tests {
     #[test]
     fn odd_paths_survive_quoting() {
         let root = Path::new("/tmp/it's \"odd\"\\ [x]\nä");
-        let config = HostConfig { root, broker_address: "127.0.0.1:1", enclave_binary: root, flavor: Flavor::Tdx };
+        let config = HostConfig {
+            root,
+            broker_address: "127.0.0.1:1",
+            enclave_binary: root,
+            flavor: Flavor::Tdx,
+        };
         let table: Table = config.text().expect("UTF-8").parse().expect("TOML");
         assert_eq!(table["enclave"]["binary"].as_str(), root.to_str());
         assert_eq!(table["enclave"]["flavor"].as_str(), Some("tdx"));
-        let broker: Table = BrokerConfig { root }.text().expect("UTF-8").parse().expect("TOML");
-        assert_eq!(broker["store"]["file"].as_str(), root.join("broker/broker.sqlite").to_str());
+        let broker: Table = BrokerConfig { root }
+            .text()
+            .expect("UTF-8")
+            .parse()
+            .expect("TOML");
+        assert_eq!(
+            broker["store"]["file"].as_str(),
+            root.join("broker/broker.sqlite").to_str()
+        );
     }
 
     #[test]
     fn the_measured_configuration_is_a_function_of_its_inputs() {
         let config = |spki| {
             let sealed_model = Path::new("/state/models/sample.sealed");
-            EnclaveConfig { model_id: "sample", sealed_model, owner_key: "aa", broker_spki_sha256: spki }.text()
+            EnclaveConfig {
+                model_id: "sample",
+                sealed_model,
+                owner_key: "aa",
+                broker_spki_sha256: spki,
+            }
+            .text()
         };
         let first = config(&[1; 32]).expect("UTF-8");
         assert_eq!(first, config(&[1; 32]).expect("UTF-8"));
         assert_ne!(first, config(&[2; 32]).expect("UTF-8"));
         let table: Table = first.parse().expect("TOML");
         assert_eq!(table["owner_key"].as_str(), Some("aa"));
-        assert_eq!(table["broker"]["spki_sha256"].as_str(), Some("01".repeat(32).as_str()));
+        assert_eq!(
+            table["broker"]["spki_sha256"].as_str(),
+            Some("01".repeat(32).as_str())
+        );
     }
 }

@@ -1,0 +1,9 @@
+//! One module per command.
+
+pub mod audit_verify;
+pub mod chat;
+pub mod completions;
+pub mod proxy;
+pub mod seal;
+pub mod token;
+pub mod verify;

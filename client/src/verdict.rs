@@ -1,0 +1,285 @@
+//! An appraisal for a person and for a script.
+
+use std::fmt::Write as _;
+
+use attestation::{
+    AppraisalError, Assurance, Bundle, Clause, Explanation, Outcome, Question, Statement, UnixTime, Verdict,
+};
+use serde_json::{Value, json};
+
+use crate::output::{BAD, FAINT, GOOD, NOTICE, STRONG};
+
+/// Longest value that stands in the table whole; longer ones show both ends.
+const VALUE_CHARS_MAX: usize = 44;
+
+/// What was appraised, when, and how it came out.
+pub struct Appraised<'a> {
+    /// URL or file.
+    pub subject: &'a str,
+    /// The bundle.
+    pub bundle: &'a Bundle,
+    /// As of when.
+    pub at: UnixTime,
+    /// Every clause and the verdict.
+    pub explanation: &'a Explanation,
+    /// The bundle's bytes, for its digest and length.
+    pub bytes: &'a [u8],
+}
+
+impl Appraised<'_> {
+    /// The verdict first, then, where asked for, every clause grouped by question.
+    pub fn text(&self, explain: bool) -> String {
+        let mut text = headline(&self.explanation.verdict, self.subject);
+        let _ = writeln!(
+            text,
+            "{FAINT}{} evidence, {} bytes, as of {}{FAINT:#}",
+            self.bundle.platform,
+            self.bytes.len(),
+            self.at
+        );
+        if let Verdict::Refused(error) = &self.explanation.verdict {
+            text.push_str(&refusal(error));
+        }
+        if explain {
+            text.push_str(&clause_table(&self.explanation.clauses));
+            if let Ok(statement) = Statement::parse(&self.bundle.statement) {
+                text.push_str(&statement_lines(&statement));
+            }
+        } else {
+            let _ = writeln!(text, "{}", counts(&self.explanation.clauses));
+        }
+        text
+    }
+
+    /// The same as one JSON document; always with every clause.
+    pub fn document(&self) -> Value {
+        let (verdict, assurance, error) = match &self.explanation.verdict {
+            Verdict::Accepted(assurance) => ("accepted", Some(assurance_word(*assurance)), None),
+            Verdict::Refused(error) => (refused_word(error), None, Some(error)),
+        };
+        json!({
+            "verdict": verdict,
+            "assurance": assurance,
+            "exit_code": error.map_or(0, AppraisalError::exit_code),
+            "subject": self.subject,
+            "platform": self.bundle.platform.as_str(),
+            "at": self.at.to_string(),
+            "error": error.map(|error| json!({
+                "code": error.code(),
+                "clause": error.clause().id,
+                "message": error.to_string(),
+                "hint": error.hint(),
+            })),
+            "clauses": self.explanation.clauses.iter().map(clause_document).collect::<Vec<_>>(),
+            "statement": Statement::parse(&self.bundle.statement).ok().map(|statement| statement_document(&statement)),
+        })
+    }
+}
+
+/// `hardware` or `simulated`.
+pub fn assurance_word(assurance: Assurance) -> &'static str {
+    match assurance {
+        Assurance::Hardware => "hardware",
+        Assurance::Simulated => "simulated",
+    }
+}
+
+/// The first line: the verdict in colour.
+pub fn headline(verdict: &Verdict, subject: &str) -> String {
+    match verdict {
+        Verdict::Accepted(Assurance::Hardware) => format!("{GOOD}ACCEPTED{GOOD:#}  {subject}\n"),
+        Verdict::Accepted(Assurance::Simulated) => format!(
+            "{GOOD}ACCEPTED{GOOD:#} {NOTICE}SIMULATED{NOTICE:#}  {subject}  {NOTICE}no hardware protects anything here{NOTICE:#}\n"
+        ),
+        Verdict::Refused(error) => format!("{BAD}{}{BAD:#}  {subject}\n", refused_word(error).to_uppercase()),
+    }
+}
+
+/// Every clause, aligned, under the question that it helps to answer.
+pub fn clause_table(clauses: &[Clause]) -> String {
+    let width = clauses.iter().map(|clause| clause.id.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for question in [
+        Question::Genuine,
+        Question::UpToDate,
+        Question::Expected,
+        Question::Mine,
+    ] {
+        let mut of_question = clauses
+            .iter()
+            .filter(|clause| clause.question == question)
+            .peekable();
+        if of_question.peek().is_some() {
+            let _ = writeln!(text, "\n{STRONG}{}{STRONG:#}", question.text());
+        }
+        for clause in of_question {
+            clause_lines(&mut text, clause, width);
+        }
+    }
+    text
+}
+
+fn clause_lines(text: &mut String, clause: &Clause, width: usize) {
+    let id = format!("{:width$}", clause.id);
+    let citation = format!("{FAINT}{}{FAINT:#}", clause.citation);
+    let _ = match clause.outcome {
+        Outcome::Pass => {
+            writeln!(
+                text,
+                "  {GOOD}PASS{GOOD:#}     {id}  {:VALUE_CHARS_MAX$}  {citation}",
+                shortened(&clause.found)
+            )
+        }
+        Outcome::Skipped => {
+            writeln!(
+                text,
+                "  {NOTICE}SKIPPED{NOTICE:#}  {id}  {:VALUE_CHARS_MAX$}  {citation}",
+                "not reached"
+            )
+        }
+        // A failure is worth its full values, on lines of their own.
+        Outcome::Fail => writeln!(
+            text,
+            "  {BAD}FAIL{BAD:#}     {id}  {citation}\n           {:width$}  expected {}\n           {:width$}  found    {BAD}{}{BAD:#}",
+            "", clause.expected, "", clause.found
+        ),
+    };
+}
+
+fn refusal(error: &AppraisalError) -> String {
+    let clause = error.clause();
+    format!(
+        "\n  {STRONG}{}{STRONG:#} {FAINT}[{}]{FAINT:#}\n  expected  {}\n  found     {BAD}{}{BAD:#}\n  {STRONG}hint{STRONG:#}      {}\n",
+        clause.id,
+        error.code(),
+        clause.expected,
+        clause.found,
+        error.hint()
+    )
+}
+
+fn counts(clauses: &[Clause]) -> String {
+    let count = |outcome| clauses.iter().filter(|clause| clause.outcome == outcome).count();
+    let (passed, failed, skipped) = (
+        count(Outcome::Pass),
+        count(Outcome::Fail),
+        count(Outcome::Skipped),
+    );
+    format!(
+        "{FAINT}{passed} clauses passed, {failed} failed, {skipped} not reached; --explain lists them{FAINT:#}"
+    )
+}
+
+fn statement_lines(statement: &Statement) -> String {
+    let fields = statement.fields();
+    let mut text = format!("\n{STRONG}What it says of itself{STRONG:#}\n");
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:18}{value}");
+    };
+    line("software", fields.software_version.clone());
+    line("boot id", hex::encode(fields.boot_id));
+    for digest in &fields.model_digests {
+        line("model digest", hex::encode(digest));
+    }
+    line("config digest", hex::encode(fields.config_digest));
+    line("receipt key", hex::encode(fields.receipt_key));
+    line("key lifetime", format!("{} s", fields.key_lifetime_seconds));
+    text
+}
+
+fn statement_document(statement: &Statement) -> Value {
+    let fields = statement.fields();
+    json!({
+        "sha256": hex::encode(statement.sha256()),
+        "software_version": fields.software_version,
+        "boot_id": hex::encode(fields.boot_id),
+        "model_digests": fields.model_digests.iter().map(hex::encode).collect::<Vec<_>>(),
+        "config_digest": hex::encode(fields.config_digest),
+        "policy_digest": hex::encode(fields.policy_digest),
+        "receipt_key": hex::encode(fields.receipt_key),
+        "key_lifetime_seconds": fields.key_lifetime_seconds,
+    })
+}
+
+fn clause_document(clause: &Clause) -> Value {
+    json!({
+        "id": clause.id,
+        "question": clause.question.text(),
+        "citation": clause.citation,
+        "outcome": clause.outcome.to_string().to_lowercase(),
+        "expected": clause.expected,
+        "found": clause.found,
+    })
+}
+
+fn refused_word(error: &AppraisalError) -> &'static str {
+    match error.exit_code() {
+        crate::error::EXIT_MALFORMED => "malformed",
+        crate::error::EXIT_UNSUPPORTED => "unsupported",
+        _ => "rejected",
+    }
+}
+
+fn shortened(value: &str) -> String {
+    let length = value.chars().count();
+    if length <= VALUE_CHARS_MAX {
+        return value.to_owned();
+    }
+    let kept = VALUE_CHARS_MAX - 1;
+    let head: String = value.chars().take(kept - kept / 3).collect();
+    let tail: String = value.chars().skip(length - kept / 3).collect();
+    format!("{head}…{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clause(id: &'static str, question: Question, outcome: Outcome) -> Clause {
+        let (expected, found) = ("aa".repeat(48), "bb".repeat(48));
+        Clause {
+            id,
+            question,
+            citation: "a page",
+            outcome,
+            expected,
+            found,
+        }
+    }
+
+    #[test]
+    fn clauses_stand_under_their_question_and_a_failure_shows_its_values_whole() {
+        let clauses = [
+            clause("nonce", Question::Mine, Outcome::Skipped),
+            clause("launch-measurement", Question::Expected, Outcome::Fail),
+            clause("signature", Question::Genuine, Outcome::Pass),
+        ];
+        let text = anstream::adapter::strip_str(&clause_table(&clauses)).to_string();
+        let at = |needle: &str| text.find(needle).unwrap_or_else(|| panic!("{needle} in\n{text}"));
+        assert!(at("Is it genuine hardware?") < at("PASS     signature"));
+        assert!(at("PASS     signature") < at("Is it the code I expect?"));
+        assert!(at("FAIL     launch-measurement") < at("Is it mine?"));
+        assert!(at("Is it mine?") < at("SKIPPED  nonce"));
+        assert!(text.contains(&"bb".repeat(48)) && text.contains(&"aa".repeat(48)));
+        assert!(!text.contains("Is it up to date?"), "no heading without a clause");
+    }
+
+    #[test]
+    fn a_long_value_shows_both_ends() {
+        let short = shortened("0123456789012345678901234567890123456789012345678901234567890123456789");
+        assert_eq!(short.chars().count(), VALUE_CHARS_MAX);
+        assert!(short.starts_with("0123") && short.ends_with("6789") && short.contains('…'));
+    }
+
+    #[test]
+    fn a_refusal_is_named_after_its_exit_code() {
+        let failed = || Box::new(clause("x", Question::Genuine, Outcome::Fail));
+        assert_eq!(refused_word(&AppraisalError::Malformed(failed())), "malformed");
+        assert_eq!(
+            refused_word(&AppraisalError::Unsupported(failed())),
+            "unsupported"
+        );
+        assert_eq!(refused_word(&AppraisalError::Revoked(failed())), "rejected");
+        assert!(headline(&Verdict::Accepted(Assurance::Simulated), "x").contains("SIMULATED"));
+    }
+}
