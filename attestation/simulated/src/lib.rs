@@ -3,12 +3,27 @@
 //!
 //! Three things keep its evidence from passing for real: the platform tag and the signature domain,
 //! the root that no default policy contains, and that release binaries do not link this crate.
+//!
+//! 1. [`Platform::manufacture`] makes the manufacturers' keys, certificates and collateral.
+//! 2. [`measure`] computes what a launch measures.
+//! 3. [`Platform::attester`] signs evidence of that launch.
+//! 4. [`Platform::renew`] publishes revocation lists and collateral anew.
 #![forbid(unsafe_code)]
 
+pub mod adversary;
+mod attester;
+mod certificate;
+mod der;
 mod error;
+mod files;
+mod key;
 mod measure;
 mod platform;
+mod policy;
+mod snp;
+mod tdx;
 
+pub use attester::SimulatedAttester;
 pub use error::SimulatedError;
 pub use measure::measure;
-pub use platform::{Flavor, Platform, SimulatedAttester};
+pub use platform::{Flavor, Platform};

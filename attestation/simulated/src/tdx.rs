@@ -1,0 +1,309 @@
+//! The simulated Intel: one machine, its PKI from root to PCK, its quoting enclave, its collateral.
+
+use std::sync::Arc;
+
+use attestation::simulated::SIGNATURE_PREFIX;
+use attestation::{EndorsementKind, Endorsements, ReportData, UnixTime};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use crate::SimulatedError;
+use crate::adversary::{Domain, Publication};
+use crate::certificate::{Extension, Subject, Validity, revocation_list};
+use crate::der;
+use crate::files::Folder;
+use crate::key::{P256Key, Signer as _, random};
+
+const ROOT_NAME: &str = "Intel SGX Root CA";
+const CA_NAME: &str = "Intel SGX PCK Platform CA";
+const PCK_SERIAL: &[u8] = &[0x03];
+const CERTIFICATE_SECONDS: u64 = 10 * 366 * 24 * 3600;
+const VENDOR: &str = "939a7233f79c4ca9940a0db3957f0607";
+const FMSPC: [u8; 6] = [0x51, 0x4d, 0x55, 0x4c, 0x00, 0x00];
+const PCEID: [u8; 2] = [0, 0];
+const COMPONENTS: [u8; 16] = [4, 4, 2, 2, 4, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0];
+const PCESVN: u8 = 13;
+/// Module 1.5 at level 11, microcode component 4.
+const TEE_TCB_SVN: [u8; 16] = [11, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const SEPT_VE_DISABLE: u64 = 1 << 28;
+pub(crate) const XFAM: u64 = 0x602e7;
+const QE_SVN: u16 = 4;
+const QE_PRODUCT: u16 = 2;
+pub(crate) const EVALUATION_NUMBER: u32 = 20;
+const SIGNED_BYTES: usize = 48 + 584;
+const QE_REPORT_BYTES: usize = 384;
+const AUTHENTICATION: [u8; 32] = *b"simulated quoting enclave, v1 \0\0";
+
+/// Keys and documents of the manufacturer and the machine. A clone shares the keys.
+#[derive(Clone)]
+pub(crate) struct Tdx {
+    root: Arc<P256Key>,
+    ca: Arc<P256Key>,
+    pck: Arc<P256Key>,
+    tcb_signer: Arc<P256Key>,
+    attestation: Arc<P256Key>,
+    ppid: [u8; 16],
+    qe_signer: [u8; 32],
+    pub(crate) root_certificate: Vec<u8>,
+    ca_certificate: Vec<u8>,
+    pck_certificate: Vec<u8>,
+    tcb_signer_certificate: Vec<u8>,
+    root_list: Vec<u8>,
+    ca_list: Vec<u8>,
+    tcb_info: Vec<u8>,
+    qe_identity: Vec<u8>,
+}
+
+/// What a launch fixes.
+pub(crate) struct Launch {
+    pub(crate) mrtd: [u8; 48],
+    pub(crate) mrconfigid: [u8; 48],
+}
+
+impl Tdx {
+    pub(crate) fn manufacture(now: UnixTime, collateral: Validity) -> Result<Self, SimulatedError> {
+        let key = P256Key::generate;
+        let (root, ca, pck, tcb_signer, attestation) = (key()?, key()?, key()?, key()?, key()?);
+        let ppid = *random::<16>()?;
+        let validity = Validity::new(now, CERTIFICATE_SECONDS);
+        let subject = |serial, common_name, key: &P256Key, extensions| Subject {
+            serial,
+            common_name,
+            validity,
+            spki: key.spki(),
+            extensions,
+        };
+        let root_certificate = subject(&[0x01], ROOT_NAME, &root, Extension::authority()).issue(ROOT_NAME, &root)?;
+        let ca_certificate = subject(&[0x02], CA_NAME, &ca, Extension::authority()).issue(ROOT_NAME, &root)?;
+        let pck_certificate =
+            subject(PCK_SERIAL, "Intel SGX PCK Certificate", &pck, pck_extensions(&ppid)).issue(CA_NAME, &ca)?;
+        let tcb_signer_certificate =
+            subject(&[0x04], "Intel SGX TCB Signing", &tcb_signer, Extension::signer()).issue(ROOT_NAME, &root)?;
+        let mut tdx = Self {
+            root: Arc::new(root),
+            ca: Arc::new(ca),
+            pck: Arc::new(pck),
+            tcb_signer: Arc::new(tcb_signer),
+            attestation: Arc::new(attestation),
+            ppid,
+            qe_signer: Sha256::digest(b"simulated quoting enclave").into(),
+            root_certificate,
+            ca_certificate,
+            pck_certificate,
+            tcb_signer_certificate,
+            root_list: Vec::new(),
+            ca_list: Vec::new(),
+            tcb_info: Vec::new(),
+            qe_identity: Vec::new(),
+        };
+        tdx.publish(collateral, &Publication::default())?;
+        Ok(tdx)
+    }
+
+    /// New revocation lists, TCB info and QE identity.
+    pub(crate) fn publish(&mut self, validity: Validity, publication: &Publication) -> Result<(), SimulatedError> {
+        let serials: &[&[u8]] = if publication.revoked { &[PCK_SERIAL] } else { &[] };
+        self.root_list = revocation_list(ROOT_NAME, &*self.root, validity, &[])?;
+        self.ca_list = revocation_list(CA_NAME, &*self.ca, validity, serials)?;
+        self.tcb_info = self.signed("tcbInfo", &tcb_info(validity, publication))?;
+        self.qe_identity = self.signed("enclaveIdentity", &qe_identity(validity, &self.qe_signer, publication))?;
+        Ok(())
+    }
+
+    fn signed(&self, name: &str, object: &str) -> Result<Vec<u8>, SimulatedError> {
+        let signature = self.tcb_signer.sign_digest(&Sha256::digest(object))?;
+        Ok(format!("{{\"{name}\":{object},\"signature\":\"{}\"}}", hex::encode(signature)).into_bytes())
+    }
+
+    pub(crate) fn endorsements(&self) -> Endorsements {
+        let mut endorsements = Endorsements::new();
+        endorsements.insert(EndorsementKind::TdxRootCrl, self.root_list.clone());
+        endorsements.insert(EndorsementKind::TdxPckCrl, self.ca_list.clone());
+        endorsements.insert(EndorsementKind::TdxTcbInfo, self.tcb_info.clone());
+        endorsements.insert(EndorsementKind::TdxQeIdentity, self.qe_identity.clone());
+        let chain = [&self.tcb_signer_certificate, &self.root_certificate].map(pem).concat();
+        endorsements.insert(EndorsementKind::TdxTcbSigningChain, chain.into_bytes());
+        endorsements
+    }
+
+    pub(crate) fn ppid(&self) -> &[u8] {
+        &self.ppid
+    }
+
+    /// A version 4 quote of a launch.
+    pub(crate) fn quote(&self, launch: &Launch, report_data: &ReportData) -> Result<Vec<u8>, SimulatedError> {
+        let mut quote = vec![0; SIGNED_BYTES];
+        let mut put = |offset: usize, bytes: &[u8]| quote[offset..offset + bytes.len()].copy_from_slice(bytes);
+        put(0, &4u16.to_le_bytes());
+        put(2, &2u16.to_le_bytes());
+        put(4, &0x81u32.to_le_bytes());
+        put(12, &hex::decode(VENDOR).expect("the vendor id is hexadecimal"));
+        let body = 48;
+        put(body, &TEE_TCB_SVN);
+        put(body + 120, &SEPT_VE_DISABLE.to_le_bytes());
+        put(body + 128, &XFAM.to_le_bytes());
+        put(body + 136, &launch.mrtd);
+        put(body + 184, &launch.mrconfigid);
+        put(body + 520, report_data);
+
+        let chain = [&self.pck_certificate, &self.ca_certificate, &self.root_certificate].map(pem).concat();
+        let mut certification = vec![0; QE_REPORT_BYTES + 64];
+        certification.extend((AUTHENTICATION.len() as u16).to_le_bytes());
+        certification.extend(AUTHENTICATION);
+        certification.extend(5u16.to_le_bytes());
+        certification.extend((chain.len() as u32).to_le_bytes());
+        certification.extend(chain.as_bytes());
+        let mut data = vec![0; 64 + 64];
+        data.extend(6u16.to_le_bytes());
+        data.extend((certification.len() as u32).to_le_bytes());
+        data.extend(certification);
+        quote.extend((data.len() as u32).to_le_bytes());
+        quote.extend(data);
+
+        let qe_report = &mut quote[QE_REPORT_AT..QE_REPORT_AT + QE_REPORT_BYTES];
+        qe_report[48] = 0x11;
+        qe_report[128..160].copy_from_slice(&self.qe_signer);
+        qe_report[256..258].copy_from_slice(&QE_PRODUCT.to_le_bytes());
+        qe_report[258..260].copy_from_slice(&QE_SVN.to_le_bytes());
+        self.sign(&mut quote, Domain::Simulated)?;
+        Ok(quote)
+    }
+
+    /// Signs whatever header, body and QE report hold.
+    pub(crate) fn sign(&self, quote: &mut [u8], domain: Domain) -> Result<(), SimulatedError> {
+        let prefix = if domain == Domain::Simulated { SIGNATURE_PREFIX } else { b"" };
+        let digest = |bytes: &[u8]| Sha256::new_with_prefix(prefix).chain_update(bytes).finalize();
+        let point = self.attestation.point();
+        quote[ATTESTATION_KEY_AT..ATTESTATION_KEY_AT + 64].copy_from_slice(&point);
+        let binding = Sha256::new().chain_update(&point).chain_update(AUTHENTICATION).finalize();
+        let report_data = QE_REPORT_AT + 320;
+        quote[report_data..report_data + 32].copy_from_slice(&binding);
+        let signature = self.attestation.sign_digest(&digest(&quote[..SIGNED_BYTES]))?;
+        quote[SIGNED_BYTES + 4..SIGNED_BYTES + 68].copy_from_slice(&signature);
+        let qe_end = QE_REPORT_AT + QE_REPORT_BYTES;
+        let signature = self.pck.sign_digest(&digest(&quote[QE_REPORT_AT..qe_end]))?;
+        quote[qe_end..qe_end + 64].copy_from_slice(&signature);
+        Ok(())
+    }
+
+    pub(crate) fn save(&self, folder: &Folder) -> Result<(), SimulatedError> {
+        for (name, key) in self.keys() {
+            folder.write(name, &key.expose_bytes())?;
+        }
+        for (name, bytes) in [
+            ("tdx-ppid", &self.ppid[..]),
+            ("tdx-qe-signer", &self.qe_signer),
+            ("tdx-root.der", &self.root_certificate),
+            ("tdx-ca.der", &self.ca_certificate),
+            ("tdx-pck.der", &self.pck_certificate),
+            ("tdx-tcb-signer.der", &self.tcb_signer_certificate),
+            ("tdx-root.crl", &self.root_list),
+            ("tdx-ca.crl", &self.ca_list),
+            ("tdx-tcb-info.json", &self.tcb_info),
+            ("tdx-qe-identity.json", &self.qe_identity),
+        ] {
+            folder.write(name, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn keys(&self) -> [(&'static str, &P256Key); 5] {
+        [
+            ("tdx-root.key", &self.root),
+            ("tdx-ca.key", &self.ca),
+            ("tdx-pck.key", &self.pck),
+            ("tdx-tcb-signer.key", &self.tcb_signer),
+            ("tdx-attestation.key", &self.attestation),
+        ]
+    }
+
+    pub(crate) fn load(folder: &Folder) -> Result<Self, SimulatedError> {
+        let key = |name| folder.parse(name, P256Key::from_bytes).map(Arc::new);
+        let bytes = |name| folder.parse(name, |bytes| Some(bytes.to_vec()));
+        Ok(Self {
+            root: key("tdx-root.key")?,
+            ca: key("tdx-ca.key")?,
+            pck: key("tdx-pck.key")?,
+            tcb_signer: key("tdx-tcb-signer.key")?,
+            attestation: key("tdx-attestation.key")?,
+            ppid: folder.parse("tdx-ppid", |bytes| bytes.try_into().ok())?,
+            qe_signer: folder.parse("tdx-qe-signer", |bytes| bytes.try_into().ok())?,
+            root_certificate: bytes("tdx-root.der")?,
+            ca_certificate: bytes("tdx-ca.der")?,
+            pck_certificate: bytes("tdx-pck.der")?,
+            tcb_signer_certificate: bytes("tdx-tcb-signer.der")?,
+            root_list: bytes("tdx-root.crl")?,
+            ca_list: bytes("tdx-ca.crl")?,
+            tcb_info: bytes("tdx-tcb-info.json")?,
+            qe_identity: bytes("tdx-qe-identity.json")?,
+        })
+    }
+}
+
+const ATTESTATION_KEY_AT: usize = SIGNED_BYTES + 4 + 64;
+pub(crate) const QE_REPORT_AT: usize = ATTESTATION_KEY_AT + 64 + 6;
+
+fn pem(certificate: &Vec<u8>) -> String {
+    let digits = STANDARD.encode(certificate);
+    let lines: Vec<&str> = digits.as_bytes().chunks(64).map(|line| str::from_utf8(line).expect("base64")).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+/// Intel SGX PCK Certificate and CRL Profile, section 1.3.5.
+fn pck_extensions(ppid: &[u8]) -> Vec<Extension> {
+    const ARC: &str = "1.2.840.113741.1.13.1";
+    let entry = |arc: &str, value: Vec<u8>| der::sequence(&[der::object_identifier(&format!("{ARC}.{arc}")), value]);
+    let mut tcb: Vec<_> = (1..).zip(COMPONENTS).map(|(n, svn)| entry(&format!("2.{n}"), der::integer(&[svn]))).collect();
+    tcb.push(entry("2.17", der::integer(&[PCESVN])));
+    tcb.push(entry("2.18", der::octets(&COMPONENTS)));
+    let sgx = der::sequence(&[
+        entry("1", der::octets(ppid)),
+        entry("2", der::sequence(&tcb)),
+        entry("3", der::octets(&PCEID)),
+        entry("4", der::octets(&FMSPC)),
+    ]);
+    let mut extensions = Extension::signer();
+    extensions.push(Extension::new(ARC, sgx));
+    extensions
+}
+
+fn tcb_info(validity: Validity, publication: &Publication) -> String {
+    let components = |svns: &[u8; 16]| {
+        let list: Vec<_> = svns.iter().map(|svn| format!("{{\"svn\":{svn}}}")).collect();
+        list.join(",")
+    };
+    let module = "\"mrsigner\":\"000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000\",\"attributes\":\"0000000000000000\",\"attributesMask\":\"FFFFFFFFFFFFFFFF\"";
+    let level = |svns: &[u8; 16], pcesvn: u8, status: &str| {
+        format!(
+            "{{\"tcb\":{{\"sgxtcbcomponents\":[{}],\"pcesvn\":{pcesvn},\"tdxtcbcomponents\":[{}]}},\"tcbDate\":\"{}\",\"tcbStatus\":\"{status}\"}}",
+            components(svns),
+            components(&[5, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            validity.not_before,
+        )
+    };
+    format!(
+        "{{\"id\":\"TDX\",\"version\":3,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",\"fmspc\":\"{}\",\"pceId\":\"{}\",\"tcbType\":0,\"tcbEvaluationDataNumber\":{EVALUATION_NUMBER},\"tdxModule\":{{{module}}},\"tdxModuleIdentities\":[{{\"id\":\"TDX_01\",{module},\"tcbLevels\":[{}]}}],\"tcbLevels\":[{},{}]}}",
+        validity.not_before,
+        validity.not_after,
+        hex::encode_upper(FMSPC),
+        hex::encode_upper(PCEID),
+        isv_level(11, publication.module_status, validity),
+        level(&COMPONENTS, PCESVN, publication.platform_status),
+        level(&[0; 16], 0, "OutOfDate"),
+    )
+}
+
+fn qe_identity(validity: Validity, signer: &[u8; 32], publication: &Publication) -> String {
+    format!(
+        "{{\"id\":\"TD_QE\",\"version\":2,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",\"tcbEvaluationDataNumber\":{EVALUATION_NUMBER},\"miscselect\":\"00000000\",\"miscselectMask\":\"FFFFFFFF\",\"attributes\":\"11000000000000000000000000000000\",\"attributesMask\":\"FBFFFFFFFFFFFFFF0000000000000000\",\"mrsigner\":\"{}\",\"isvprodid\":{QE_PRODUCT},\"tcbLevels\":[{}]}}",
+        validity.not_before,
+        validity.not_after,
+        hex::encode_upper(signer),
+        isv_level(QE_SVN, publication.qe_status, validity),
+    )
+}
+
+fn isv_level(isvsvn: u16, status: &str, validity: Validity) -> String {
+    format!("{{\"tcb\":{{\"isvsvn\":{isvsvn}}},\"tcbDate\":\"{}\",\"tcbStatus\":\"{status}\"}}", validity.not_before)
+}
