@@ -124,3 +124,69 @@ fn step(mut sequence: Sequence, model: &Model, scheduler: &mut Scheduler) {
         Err(_) => sequence.fail(InferenceError::ComputeFailed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::admission::{Admission, Cancellation};
+    use super::super::sequence::{Event, SequenceParts};
+    use super::*;
+    use crate::model::ModelFiles;
+    use crate::request::Sampling;
+    use crate::sampler::Sampler;
+    use crate::secret::SecretTokens;
+    use crate::text::StopStrings;
+
+    fn model() -> Model {
+        let files: ModelFiles<'_> = [
+            (
+                "config.json",
+                &include_bytes!("../../tests/fixtures/bias-f32/config.json")[..],
+            ),
+            (
+                "tokenizer.json",
+                include_bytes!("../../tests/fixtures/bias-f32/tokenizer.json"),
+            ),
+            (
+                "model.safetensors",
+                include_bytes!("../../tests/fixtures/bias-f32/model.safetensors"),
+            ),
+        ]
+        .into_iter()
+        .collect();
+        Model::load(&files).expect("the fixture loads")
+    }
+
+    #[test]
+    fn a_panic_ends_its_request_and_no_other() {
+        let admission = Admission::new(4);
+        let inbox = Arc::new(Inbox::new());
+        let worker = spawn(model(), &EngineConfig::default(), Arc::clone(&inbox)).expect("a thread");
+        let request = |completion_tokens_max| {
+            let (events, receiver) = std::sync::mpsc::channel();
+            let parts = SequenceParts {
+                prompt: SecretTokens::new(vec![1, 2, 3]),
+                completion_tokens_max,
+                sampler: Sampler::new(Sampling::greedy()).expect("in range"),
+                stops: StopStrings::new(&[]).expect("none"),
+                events,
+                cancellation: Cancellation::default(),
+                permit: admission.enter().expect("there is room"),
+                prefill_tokens_per_turn: 8,
+            };
+            inbox.push(Sequence::new(parts)).expect("it is open");
+            receiver
+        };
+        // The engine admits no such limit; here the sum of the lengths overflows, which panics.
+        let panics = request(usize::MAX);
+        let serves = request(6);
+        assert!(matches!(
+            panics.recv(),
+            Ok(Event::Failed(InferenceError::ComputeFailed))
+        ));
+        assert!(panics.recv().is_err());
+        assert!(serves.iter().any(|event| matches!(event, Event::Finished(_))));
+        inbox.close();
+        worker.join().expect("the worker outlives the panic");
+        assert_eq!(admission.load().active, 0);
+    }
+}

@@ -1,0 +1,169 @@
+//! Tokens per second of prefill and decode on a random model of 100 million parameters, made in memory.
+//!
+//! `cargo run --release -p adyton-inference --example generate_speed [PROMPT_TOKENS] [COMPLETION_TOKENS]`
+
+// A command for a person, so it prints.
+#![allow(clippy::print_stdout)]
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use inference::{EngineConfig, GenerateRequest, InferenceError, Model, ModelFiles, PromptInput, Sampling};
+
+const VOCABULARY: usize = 16_384;
+const HIDDEN: usize = 768;
+const INTERMEDIATE: usize = 2_048;
+const LAYERS: usize = 12;
+const HEADS: usize = 12;
+const KV_HEADS: usize = 4;
+const HEAD_DIM: usize = 64;
+
+fn main() -> Result<(), InferenceError> {
+    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse());
+    let prompt_tokens = arguments.next().and_then(Result::ok).unwrap_or(512);
+    let completion_tokens = arguments.next().and_then(Result::ok).unwrap_or(128);
+
+    let weights = weights();
+    let (config, tokenizer) = (config(), tokenizer());
+    let files: ModelFiles<'_> = [
+        ("config.json", config.as_bytes()),
+        ("tokenizer.json", tokenizer.as_bytes()),
+        ("model.safetensors", weights.as_slice()),
+    ]
+    .into_iter()
+    .collect();
+    let start = Instant::now();
+    let model = Model::load(&files)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let parameters = weights.len() as f64 / 2.0;
+    println!(
+        "load      {seconds:8.3} s     {:.1} M parameters, bf16 to f32",
+        parameters / 1e6
+    );
+    drop(weights);
+
+    let prompt = (0..prompt_tokens).fold(String::new(), |mut prompt, index| {
+        write!(prompt, "w{} ", index * 7919 % VOCABULARY).expect("a string takes everything");
+        prompt
+    });
+    for streams in [1, 2, 4] {
+        measure(
+            &model,
+            &prompt,
+            prompt_tokens,
+            completion_tokens,
+            streams,
+            parameters,
+        )?;
+    }
+    Ok(())
+}
+
+fn measure(
+    model: &Model,
+    prompt: &str,
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    streams: usize,
+    parameters: f64,
+) -> Result<(), InferenceError> {
+    let engine = model.engine(EngineConfig {
+        max_concurrent: streams,
+        ..EngineConfig::default()
+    })?;
+    let request = || GenerateRequest {
+        prompt: PromptInput::Text(prompt),
+        sampling: Sampling::greedy(),
+        stop: &[],
+        completion_tokens_max: Some(completion_tokens),
+    };
+    let start = Instant::now();
+    let mut generations = (0..streams)
+        .map(|_| engine.generate(request()))
+        .collect::<Result<Vec<_>, _>>()?;
+    for generation in &mut generations {
+        generation.next().transpose()?;
+    }
+    let prefill = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let mut decoded = 0;
+    for generation in &mut generations {
+        for piece in generation.by_ref() {
+            decoded += piece?.tokens;
+        }
+    }
+    let decode = start.elapsed().as_secs_f64();
+    let prefill_rate = (streams * prompt_tokens) as f64 / prefill;
+    let decode_rate = decoded as f64 / decode;
+    println!(
+        "{streams} streams prefill {prefill_rate:8.1} tokens/s ({:.2} GFLOP/s)   decode {decode_rate:8.1} tokens/s ({:.2} GB/s of f32 weights)",
+        2.0 * parameters * prefill_rate / 1e9,
+        4.0 * parameters * decode_rate / 1e9,
+    );
+    Ok(())
+}
+
+fn config() -> String {
+    format!(
+        r#"{{"architectures":["LlamaForCausalLM"],"model_type":"llama","vocab_size":{VOCABULARY},
+        "hidden_size":{HIDDEN},"intermediate_size":{INTERMEDIATE},"num_hidden_layers":{LAYERS},
+        "num_attention_heads":{HEADS},"num_key_value_heads":{KV_HEADS},"max_position_embeddings":8192,
+        "tie_word_embeddings":false}}"#
+    )
+}
+
+/// One word, one token.
+fn tokenizer() -> String {
+    let words: Vec<String> = (0..VOCABULARY)
+        .map(|token| format!("\"w{token}\":{token}"))
+        .collect();
+    format!(
+        r#"{{"version":"1.0","added_tokens":[],"pre_tokenizer":{{"type":"WhitespaceSplit"}},
+        "model":{{"type":"WordLevel","vocab":{{{}}},"unk_token":"w0"}}}}"#,
+        words.join(",")
+    )
+}
+
+/// A safetensors file of bf16 weights from a small generator.
+fn weights() -> Vec<u8> {
+    let mut shapes = vec![
+        ("model.embed_tokens.weight".to_owned(), vec![VOCABULARY, HIDDEN]),
+        ("lm_head.weight".to_owned(), vec![VOCABULARY, HIDDEN]),
+        ("model.norm.weight".to_owned(), vec![HIDDEN]),
+    ];
+    for layer in 0..LAYERS {
+        let parts = [
+            ("input_layernorm", vec![HIDDEN]),
+            ("post_attention_layernorm", vec![HIDDEN]),
+            ("self_attn.q_proj", vec![HEADS * HEAD_DIM, HIDDEN]),
+            ("self_attn.k_proj", vec![KV_HEADS * HEAD_DIM, HIDDEN]),
+            ("self_attn.v_proj", vec![KV_HEADS * HEAD_DIM, HIDDEN]),
+            ("self_attn.o_proj", vec![HIDDEN, HEADS * HEAD_DIM]),
+            ("mlp.gate_proj", vec![INTERMEDIATE, HIDDEN]),
+            ("mlp.up_proj", vec![INTERMEDIATE, HIDDEN]),
+            ("mlp.down_proj", vec![HIDDEN, INTERMEDIATE]),
+        ];
+        shapes.extend(parts.map(|(name, shape)| (format!("model.layers.{layer}.{name}.weight"), shape)));
+    }
+    let mut entries = Vec::new();
+    let mut offset = 0;
+    for (name, shape) in &shapes {
+        let end = offset + 2 * shape.iter().product::<usize>();
+        entries.push(format!(
+            r#""{name}":{{"dtype":"BF16","shape":{shape:?},"data_offsets":[{offset},{end}]}}"#
+        ));
+        offset = end;
+    }
+    let header = format!("{{{}}}", entries.join(","));
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend_from_slice(header.as_bytes());
+    file.reserve_exact(offset);
+    let mut state = 1_u32;
+    for _ in 0..offset / 2 {
+        // Uniform between -0.06 and 0.06, about the spread of trained weights of this width.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let value = (state >> 8) as f32 / (1 << 24) as f32 * 0.12 - 0.06;
+        file.extend_from_slice(&((value.to_bits() >> 16) as u16).to_le_bytes());
+    }
+    file
+}
