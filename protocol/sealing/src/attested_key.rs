@@ -24,7 +24,7 @@ impl AttestedKey {
         if !attested.contains(config) {
             return Err(SealingError::NotAttested);
         }
-        Self::of_evidence(config, evidence, |suite| permitted_by_any(suite))
+        Self::of_evidence(config, evidence, permitted_by_any)
     }
 
     /// The configuration of the statement that `profile` likes best.
@@ -46,7 +46,7 @@ impl AttestedKey {
     pub fn bind_wrap_key(evidence: &VerifiedEvidence) -> Result<Self, SealingError> {
         let config = KeyConfig::decode(&evidence.statement().wrap_key)
             .map_err(|_| SealingError::Malformed("wrap key of the statement"))?;
-        Self::of_evidence(&config, evidence, |suite| permitted_by_any(suite))
+        Self::of_evidence(&config, evidence, permitted_by_any)
     }
 
     fn of_evidence(
@@ -86,6 +86,15 @@ impl AttestedKey {
             appraised_at: UnixTime::from_seconds(0),
             fresh_until: UnixTime::MAX,
         }
+    }
+
+    /// The same key with other times.
+    #[cfg(test)]
+    pub(crate) fn fresh_between(&self, from_seconds: u64, until_seconds: u64) -> Self {
+        let mut key = self.clone();
+        key.appraised_at = UnixTime::from_seconds(from_seconds);
+        key.fresh_until = UnixTime::from_seconds(until_seconds);
+        key
     }
 }
 

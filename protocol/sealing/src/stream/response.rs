@@ -25,7 +25,7 @@ impl ResponseSealer {
     }
 
     /// With a given response nonce: a nonce is used once, so only published vectors come here directly.
-    pub(super) fn with_nonce(
+    pub(crate) fn with_nonce(
         suite: Suite,
         media: Media,
         enc: &[u8],
@@ -69,7 +69,7 @@ enum State {
 }
 
 impl ResponseOpener {
-    pub(super) fn new(suite: Suite, media: Media, enc: Vec<u8>, secret: Zeroizing<Vec<u8>>) -> Self {
+    pub(crate) fn new(suite: Suite, media: Media, enc: Vec<u8>, secret: Zeroizing<Vec<u8>>) -> Self {
         Self {
             suite,
             media,
