@@ -2,7 +2,9 @@
 //!
 //! An [`Attester`] is handed the 64 bytes that [`attestation::report_data`] computed and returns
 //! what the security processor signed. It decides nothing.
+#![forbid(unsafe_code)]
 
+mod certificate_table;
 mod error;
 pub mod tsm;
 

@@ -25,11 +25,25 @@ pub struct Publication {
     pub module_status: &'static str,
     /// Intel's status of the quoting enclave's level.
     pub qe_status: &'static str,
+    /// Advisories of the platform's TCB level.
+    pub advisories: &'static [&'static str],
+    /// What TCB info says that it is about.
+    pub tcb_info_id: &'static str,
+    /// What QE identity says that it is about.
+    pub qe_identity_id: &'static str,
 }
 
 impl Default for Publication {
     fn default() -> Self {
-        Self { revoked: false, platform_status: "UpToDate", module_status: "UpToDate", qe_status: "UpToDate" }
+        Self {
+            revoked: false,
+            platform_status: "UpToDate",
+            module_status: "UpToDate",
+            qe_status: "UpToDate",
+            advisories: &[],
+            tcb_info_id: "TDX",
+            qe_identity_id: "TD_QE",
+        }
     }
 }
 

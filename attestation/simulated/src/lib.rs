@@ -24,6 +24,7 @@ mod snp;
 mod tdx;
 
 pub use attester::SimulatedAttester;
+pub use attestation::UnixTime;
 pub use error::SimulatedError;
 pub use measure::measure;
 pub use platform::{Flavor, Platform};

@@ -276,14 +276,16 @@ fn tcb_info(validity: Validity, publication: &Publication) -> String {
     let module = "\"mrsigner\":\"000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000\",\"attributes\":\"0000000000000000\",\"attributesMask\":\"FFFFFFFFFFFFFFFF\"";
     let level = |svns: &[u8; 16], pcesvn: u8, status: &str| {
         format!(
-            "{{\"tcb\":{{\"sgxtcbcomponents\":[{}],\"pcesvn\":{pcesvn},\"tdxtcbcomponents\":[{}]}},\"tcbDate\":\"{}\",\"tcbStatus\":\"{status}\"}}",
+            "{{\"tcb\":{{\"sgxtcbcomponents\":[{}],\"pcesvn\":{pcesvn},\"tdxtcbcomponents\":[{}]}},\"tcbDate\":\"{}\",\"tcbStatus\":\"{status}\",\"advisoryIDs\":[{}]}}",
             components(svns),
             components(&[5, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             validity.not_before,
+            publication.advisories.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(","),
         )
     };
     format!(
-        "{{\"id\":\"TDX\",\"version\":3,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",\"fmspc\":\"{}\",\"pceId\":\"{}\",\"tcbType\":0,\"tcbEvaluationDataNumber\":{EVALUATION_NUMBER},\"tdxModule\":{{{module}}},\"tdxModuleIdentities\":[{{\"id\":\"TDX_01\",{module},\"tcbLevels\":[{}]}}],\"tcbLevels\":[{},{}]}}",
+        "{{\"id\":\"{}\",\"version\":3,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",\"fmspc\":\"{}\",\"pceId\":\"{}\",\"tcbType\":0,\"tcbEvaluationDataNumber\":{EVALUATION_NUMBER},\"tdxModule\":{{{module}}},\"tdxModuleIdentities\":[{{\"id\":\"TDX_01\",{module},\"tcbLevels\":[{}]}}],\"tcbLevels\":[{},{}]}}",
+        publication.tcb_info_id,
         validity.not_before,
         validity.not_after,
         hex::encode_upper(FMSPC),
@@ -296,7 +298,8 @@ fn tcb_info(validity: Validity, publication: &Publication) -> String {
 
 fn qe_identity(validity: Validity, signer: &[u8; 32], publication: &Publication) -> String {
     format!(
-        "{{\"id\":\"TD_QE\",\"version\":2,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",\"tcbEvaluationDataNumber\":{EVALUATION_NUMBER},\"miscselect\":\"00000000\",\"miscselectMask\":\"FFFFFFFF\",\"attributes\":\"11000000000000000000000000000000\",\"attributesMask\":\"FBFFFFFFFFFFFFFF0000000000000000\",\"mrsigner\":\"{}\",\"isvprodid\":{QE_PRODUCT},\"tcbLevels\":[{}]}}",
+        "{{\"id\":\"{}\",\"version\":2,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",\"tcbEvaluationDataNumber\":{EVALUATION_NUMBER},\"miscselect\":\"00000000\",\"miscselectMask\":\"FFFFFFFF\",\"attributes\":\"11000000000000000000000000000000\",\"attributesMask\":\"FBFFFFFFFFFFFFFF0000000000000000\",\"mrsigner\":\"{}\",\"isvprodid\":{QE_PRODUCT},\"tcbLevels\":[{}]}}",
+        publication.qe_identity_id,
         validity.not_before,
         validity.not_after,
         hex::encode_upper(signer),

@@ -29,7 +29,7 @@ pub(crate) struct Signed<'a> {
 struct TcbInfoResponse<'a> {
     #[serde(borrow, rename = "tcbInfo")]
     object: &'a RawValue,
-    signature: Hex<64>,
+    signature: String,
 }
 
 #[derive(Deserialize)]
@@ -37,18 +37,18 @@ struct TcbInfoResponse<'a> {
 struct QeIdentityResponse<'a> {
     #[serde(borrow, rename = "enclaveIdentity")]
     object: &'a RawValue,
-    signature: Hex<64>,
+    signature: String,
 }
 
 impl<'a> Signed<'a> {
     pub(crate) fn tcb_info(document: &'a [u8]) -> Option<Self> {
         let response: TcbInfoResponse<'a> = read(document)?;
-        Some(Self { object: response.object.get(), signature: response.signature.0 })
+        Some(Self { object: response.object.get(), signature: signature(&response.signature)? })
     }
 
     pub(crate) fn qe_identity(document: &'a [u8]) -> Option<Self> {
         let response: QeIdentityResponse<'a> = read(document)?;
-        Some(Self { object: response.object.get(), signature: response.signature.0 })
+        Some(Self { object: response.object.get(), signature: signature(&response.signature)? })
     }
 
     /// The object, if `key` signed its bytes and they have the form of `T`.
@@ -59,6 +59,13 @@ impl<'a> Signed<'a> {
         }
         serde_json::from_str(self.object).ok()
     }
+}
+
+/// `r || s` in lower-case digits, the one form in which Intel writes it.
+fn signature(text: &str) -> Option<[u8; 64]> {
+    let mut bytes = [0; 64];
+    hex::decode_to_slice(text, &mut bytes).ok()?;
+    if hex::encode(bytes) == text { Some(bytes) } else { None }
 }
 
 fn read<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Option<T> {

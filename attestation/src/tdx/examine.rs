@@ -117,20 +117,20 @@ fn genuine(examination: &mut Examination, quote: &Quote<'_>, evidence: &Evidence
     Some(pck)
 }
 
-/// The chain in the quote. Its last certificate decides nothing: the policy's anchor does.
+/// The chain in the quote. Its last certificate must be the policy's anchor, byte for byte.
 struct PckChain<'a> {
     pck: Certificate<'a>,
     pck_key: PublicKey,
     ca: Certificate<'a>,
     ca_key: PublicKey,
-    root: Certificate<'a>,
+    root: &'a [u8],
 }
 
 impl<'a> PckChain<'a> {
     fn parse(chain: &'a [Vec<u8>]) -> Option<Self> {
         let [pck, ca, root] = chain else { return None };
         let parse = |bytes: &'a Vec<u8>| Certificate::parse(bytes).ok();
-        let (pck, ca, root) = (parse(pck)?, parse(ca)?, parse(root)?);
+        let (pck, ca) = (parse(pck)?, parse(ca)?);
         let (pck_key, ca_key) = (pck.public_key().ok()?, ca.public_key().ok()?);
         Some(Self { pck, pck_key, ca, ca_key, root })
     }
@@ -139,7 +139,7 @@ impl<'a> PckChain<'a> {
         let ca_name = self.ca.common_name().unwrap_or_default();
         let named = self.pck.common_name() == Some(PCK_NAME) && PCK_CA_NAMES.contains(&ca_name);
         let shaped = self.ca.is_authority() && self.pck.is_signer();
-        let anchored = self.root.spki == anchor.spki && self.ca.is_issued_by(&anchor.subject, &anchor.key);
+        let anchored = self.root == anchor.certificate && self.ca.is_issued_by(&anchor.subject, &anchor.key);
         let issued = self.pck.is_issued_by(self.ca.subject, &self.ca_key);
         examination.check(
             &rules::PCK_CHAIN,
@@ -159,13 +159,13 @@ impl<'a> PckChain<'a> {
 struct TcbSigner<'a> {
     certificate: Certificate<'a>,
     key: PublicKey,
-    root: Certificate<'a>,
+    root: &'a [u8],
 }
 
 impl<'a> TcbSigner<'a> {
     fn parse(chain: &'a [Vec<u8>]) -> Option<Self> {
         let [certificate, root] = chain else { return None };
-        let (certificate, root) = (Certificate::parse(certificate).ok()?, Certificate::parse(root).ok()?);
+        let certificate = Certificate::parse(certificate).ok()?;
         let key = certificate.public_key().ok()?;
         Some(Self { certificate, key, root })
     }
@@ -173,7 +173,7 @@ impl<'a> TcbSigner<'a> {
     fn is_anchored(&self, anchor: &TrustAnchor) -> bool {
         self.certificate.common_name() == Some(TCB_SIGNER_NAME)
             && self.certificate.is_signer()
-            && self.root.spki == anchor.spki
+            && self.root == anchor.certificate
             && self.certificate.is_issued_by(&anchor.subject, &anchor.key)
     }
 }

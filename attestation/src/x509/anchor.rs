@@ -14,14 +14,15 @@ pub(crate) struct TrustAnchor {
     pub(crate) subject: Vec<u8>,
     pub(crate) common_name: String,
     pub(crate) key: PublicKey,
-    pub(crate) spki: Vec<u8>,
+    /// Whole DER: where a chain ends in its root, it must be this one.
+    pub(crate) certificate: Vec<u8>,
     pub(crate) not_before: UnixTime,
     pub(crate) not_after: UnixTime,
 }
 
 impl TrustAnchor {
-    pub(crate) fn parse(certificate: &[u8]) -> Result<Self, Asn1Fault> {
-        let certificate = Certificate::parse(certificate)?;
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Asn1Fault> {
+        let certificate = Certificate::parse(bytes)?;
         if certificate.issuer != certificate.subject || !certificate.is_authority() {
             return Err(Asn1Fault);
         }
@@ -29,7 +30,7 @@ impl TrustAnchor {
             subject: certificate.subject.to_vec(),
             common_name: certificate.common_name().ok_or(Asn1Fault)?.to_string(),
             key: certificate.public_key()?,
-            spki: certificate.spki.to_vec(),
+            certificate: bytes.to_vec(),
             not_before: certificate.not_before,
             not_after: certificate.not_after,
         })

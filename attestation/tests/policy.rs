@@ -1,0 +1,157 @@
+//! Policies are strict: nothing unknown, nothing missing, nothing empty, nothing weaker by omission.
+
+use attestation::{AppraisalPolicy, PlatformTag, PolicyError};
+
+const EXAMPLE: &str = include_str!("../examples/policy.toml");
+
+fn read(text: &str) -> Result<AppraisalPolicy, PolicyError> {
+    AppraisalPolicy::from_toml(text)
+}
+
+/// The example with one line replaced.
+fn with(from: &str, to: &str) -> String {
+    assert_eq!(EXAMPLE.lines().filter(|line| line.starts_with(from)).count(), 1, "{from}");
+    let lines = EXAMPLE.lines().map(|line| if line.starts_with(from) { to } else { line });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_reads() {
+    let policy = read(EXAMPLE).expect("the example reads");
+    assert!(policy.accepts(PlatformTag::AmdSevSnp) && policy.accepts(PlatformTag::IntelTdx));
+    assert!(!policy.accepts(PlatformTag::SimulatedAmdSevSnp) && !policy.accepts(PlatformTag::SimulatedIntelTdx));
+    assert_eq!(policy.evidence_age_seconds_max(), 3600);
+}
+
+#[test]
+fn no_key_may_be_missing_unless_its_default_is_the_strictest() {
+    let defaults = [
+        "host_data", "family_ids", "image_ids", "id_key_digests", "author_key_digests", "vmpl", "guest_policy_accepted",
+        "report_versions", "vlek_providers", "exceptions", "mrconfigid", "mrowner", "mrownerconfig", "td_attributes",
+    ];
+    let lines: Vec<&str> = EXAMPLE.lines().collect();
+    let mut required = 0;
+    for (at, line) in lines.iter().enumerate() {
+        let Some((key, _)) = line.split_once(" = ") else { continue };
+        if key.starts_with('#') || line.ends_with('[') {
+            continue;
+        }
+        let without = [&lines[..at], &lines[at + 1..]].concat().join("\n");
+        let read = read(&without);
+        assert_eq!(read.is_ok(), defaults.contains(&key), "{key}: {read:?}");
+        required += usize::from(read.is_err());
+    }
+    assert_eq!(required, 42, "required keys");
+}
+
+#[test]
+fn unknown_keys_and_tables_are_refused() {
+    for (text, key) in [
+        (with("version", "version = 1\nversoin = 1"), "versoin"),
+        (with("vmpl", "vmlp = 0"), "vmlp"),
+        (with("mrowner =", "mrowners = []"), "mrowners"),
+        (with("fmc", "fmc = 1\nfnc = 1"), "fnc"),
+        (with("until", "until = \"2027-01-31T00:00:00Z\"\nfor = 1"), "for"),
+        (format!("{EXAMPLE}\n[danger.real]\n"), "real"),
+        (format!("{EXAMPLE}\n[danger.simulated.sgx]\n"), "sgx"),
+        (format!("{EXAMPLE}\n[azure]\n"), "azure"),
+    ] {
+        let error = read(&text).expect_err(key);
+        assert_eq!(error.code(), "policy-syntax");
+        assert!(error.to_string().contains(key), "{error}");
+    }
+}
+
+#[test]
+fn empty_lists_of_references_are_refused() {
+    for key in [
+        "model_digests", "config_digests", "host_data", "family_ids", "image_ids", "id_key_digests",
+        "author_key_digests", "report_versions", "mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3", "mrconfigid", "mrowner =",
+        "mrownerconfig", "td_attributes", "xfam",
+    ] {
+        let name = key.trim_end_matches(" =");
+        let error = read(&with(key, &format!("{name} = []"))).expect_err(key);
+        assert!(error.to_string().contains("accepts nothing"), "{key}: {error}");
+    }
+    let machines = EXAMPLE.replacen("enrolled_machines = \"any\"", "enrolled_machines = []", 1);
+    assert!(read(&machines).is_err());
+    assert!(read(&EXAMPLE.replacen("models = [0x11]", "models = []", 1)).is_err());
+    assert!(read(&EXAMPLE.replacen("steppings = [1, 2]", "steppings = []", 1)).is_err());
+    let measurements = EXAMPLE.split_once("launch_measurements = [").expect("the key");
+    let (_, after) = measurements.1.split_once(']').expect("the end");
+    assert!(read(&format!("{}launch_measurements = []{after}", measurements.0)).is_err());
+}
+
+#[test]
+fn values_that_weaken_or_mean_nothing_are_refused() {
+    for (from, to) in [
+        ("version", "version = 2"),
+        ("role", "role = \"any\""),
+        ("role", "role = \"broker\""),
+        ("evidence_age", "evidence_age_seconds_max = 0"),
+        ("evidence_age", "evidence_age_seconds_max = 40000000"),
+        ("collateral_age", "collateral_age_seconds_max = 0"),
+        ("model_digests", "model_digests = [\"01\"]"),
+        ("vmpl", "vmpl = 4"),
+        ("guest_abi_minimum", "guest_abi_minimum = \"1\""),
+        ("guest_policy_required", "guest_policy_required = [\"smt\"]"),
+        ("guest_policy_accepted", "guest_policy_accepted = [\"debug\"]"),
+        ("guest_policy_accepted", "guest_policy_accepted = [\"migration\"]"),
+        ("platform_required", "platform_required = [\"EEC\"]"),
+        ("report_versions", "report_versions = [1]"),
+        ("report_versions", "report_versions = [6]"),
+        ("exceptions", "exceptions = [\"debug\"]"),
+        ("fmc", ""),
+        ("mitigations = 0x3f", "mitigations = -1"),
+        ("td_attributes", "td_attributes = [0x10000001]"),
+        ("td_attributes", "td_attributes = [0x30000000]"),
+        ("status", "status = \"OutOfDate\""),
+        ("status", "status = \"OutOfDateConfigurationNeeded\""),
+        ("status", "status = \"Revoked\""),
+        ("until", "until = \"soon\""),
+    ] {
+        assert!(read(&with(from, to)).is_err(), "{to}");
+    }
+    assert!(read(&EXAMPLE.replacen("microcode = 84", "microcode = 84\nfmc = 1", 1)).is_err());
+    assert!(read(&EXAMPLE.replacen("firmware = \"1.55.40\"", "firmware = \"1.55\"", 1)).is_err());
+}
+
+#[test]
+fn a_policy_that_accepts_no_platform_is_refused() {
+    let (head, _) = EXAMPLE.split_once("# AMD SEV-SNP").expect("the table");
+    let error = read(head).expect_err("no platform");
+    assert_eq!(error.code(), "policy-value");
+    assert!(read(&format!("{head}\n[danger.simulated]\n")).is_err());
+}
+
+#[test]
+fn roots_are_named_for_simulated_platforms_and_only_for_them() {
+    let error = read(&with("guest_svn_minimum", "guest_svn_minimum = 0\nroot_certificate = \"AAAA\"")).expect_err("none");
+    assert!(error.to_string().contains("root"), "{error}");
+    let simulated = EXAMPLE.replace("snp.minimum_tcb", "danger.simulated.snp.minimum_tcb").replace("[snp]", "[danger.simulated.snp]");
+    let error = read(&simulated).expect_err("no root");
+    assert!(error.to_string().contains("danger.simulated.snp.root_certificate"), "{error}");
+    let simulated = EXAMPLE.replace("[[tdx.", "[[danger.simulated.tdx.").replace("[tdx]", "[danger.simulated.tdx]");
+    let error = read(&simulated).expect_err("no root");
+    assert!(error.to_string().contains("danger.simulated.tdx.root_certificate"), "{error}");
+}
+
+#[test]
+fn a_policy_reads_inside_another_document() {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Release {
+        model_id: String,
+        appraisal: AppraisalPolicy,
+    }
+    let (head, platforms) = EXAMPLE.split_once("# AMD SEV-SNP").expect("the table");
+    let nested = format!("model_id = \"m\"\n[appraisal]\n{head}\n#{platforms}")
+        .replace("[snp]", "[appraisal.snp]")
+        .replace("[tdx]", "[appraisal.tdx]")
+        .replace("[[snp.", "[[appraisal.snp.")
+        .replace("[[tdx.", "[[appraisal.tdx.");
+    let release: Release = toml::from_str(&nested).expect("it reads");
+    assert_eq!(release.model_id, "m");
+    assert!(release.appraisal.accepts(PlatformTag::AmdSevSnp));
+    assert!(toml::from_str::<Release>(&nested.replace("vmpl = 0", "vmpl = 4")).is_err());
+}

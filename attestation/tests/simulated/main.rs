@@ -1,0 +1,8 @@
+//! Simulated evidence through the whole verifier: accepted as it is, refused with anything changed.
+//! This proves that each check is there and does what it says, not that hardware is secure.
+
+mod bundle;
+mod mutation;
+mod snp;
+mod support;
+mod tdx;
