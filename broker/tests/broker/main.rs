@@ -2,6 +2,7 @@
 
 mod admin;
 mod durability;
+mod gate;
 mod ops;
 mod release;
 mod support;

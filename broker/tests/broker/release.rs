@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use attestation::{Nonce, ReleaseBinding, Role, release_nonce};
+use attestation::{Nonce, PlatformTag, ReleaseBinding, Role, release_nonce};
 use broker::service::Broker;
 use bytes::BytesMut;
-use simulated::Flavor;
+use simulated::{
+    Flavor,
+    adversary::{Domain, sign_report},
+};
 use tokio::io::AsyncWriteExt;
 use wire::release::{ReleaseRecord, write_message};
 
 use crate::support::{
-    Deployment, Enclave, MANIFEST, MODEL, MODEL_KEY, Options, Owner, Session, TOKEN_ISSUER, refused, released,
-    unix_now,
+    Deployment, Enclave, MANIFEST, MODEL, MODEL_KEY, Options, Owner, Session, TOKEN_ISSUER, platform, refused,
+    released, unix_now,
 };
 
 async fn started(flavor: Flavor) -> (Deployment, Broker, Owner, Enclave) {
@@ -208,6 +211,36 @@ async fn simulated_evidence_is_refused_where_the_policy_does_not_name_it() {
     let log = owner.log().await;
     assert_eq!(log.last().expect("a record")["clause"], "platform-accepted");
     assert_eq!(log.last().expect("a record")["platform"], "simulated-amd-sev-snp");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enclave_that_can_be_debugged_is_refused() {
+    let (_deployment, broker, owner, enclave) = started(Flavor::Snp).await;
+    let mut session = enclave.connect(broker.addresses().release).await;
+    let mut bundle = enclave.bundle(&session.nonce(&enclave));
+    // POLICY.DEBUG is bit 19 of the guest policy at 0x008 (AMD 56860, tables 9 and 22), signed as the machine would.
+    bundle.evidence[0x008 + 2] |= 1 << 3;
+    sign_report(platform(), &mut bundle.evidence, Domain::Simulated).expect("signs");
+    let (code, hint) = refused(session.ask_with(MODEL, &bundle).await);
+    assert_eq!(code, "evidence-rejected");
+    assert!(hint.contains("debug"), "{hint}");
+    assert_eq!(owner.count("key-release").await, 0);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simulated_keys_in_the_signature_domain_of_hardware_are_refused() {
+    let (_deployment, broker, owner, enclave) = started(Flavor::Snp).await;
+    for platform_tag in [PlatformTag::SimulatedAmdSevSnp, PlatformTag::AmdSevSnp] {
+        let mut session = enclave.connect(broker.addresses().release).await;
+        let mut bundle = enclave.bundle(&session.nonce(&enclave));
+        sign_report(platform(), &mut bundle.evidence, Domain::Hardware).expect("signs");
+        bundle.platform = platform_tag;
+        let (code, _) = refused(session.ask_with(MODEL, &bundle).await);
+        assert_eq!(code, "evidence-rejected", "{platform_tag}");
+    }
+    assert_eq!(owner.count("key-release").await, 0);
     broker.stop().await;
 }
 
