@@ -83,6 +83,15 @@ impl Bundle {
         Ok(bundle)
     }
 
+    /// The payload, whoever signed it.
+    pub(crate) fn unverified_payload(&self) -> Result<Vec<u8>> {
+        let malformed = SealedModelError::Malformed {
+            what: "manifest",
+            why: "not base64",
+        };
+        BASE64.decode(&self.dsse_envelope.payload).map_err(|_| malformed)
+    }
+
     /// The payload, if one signature is the owner's.
     pub(crate) fn verify(&self, owner: &OwnerPublicKey) -> Result<Vec<u8>> {
         let hint = self
@@ -100,7 +109,7 @@ impl Bundle {
             };
             BASE64.decode(text).map_err(|_| malformed)
         };
-        let payload = decode(&self.dsse_envelope.payload)?;
+        let payload = self.unverified_payload()?;
         let signed = pre_authentication_encoding(&payload);
         for signature in &self.dsse_envelope.signatures {
             if owner.verify(&signed, &decode(&signature.sig)?).is_ok() {

@@ -295,6 +295,18 @@ impl SealedModelError {
         }
     }
 
+    /// The fault of a full disk, for callers that write beside a sealed model; anything else is given back.
+    pub fn from_io(
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    ) -> core::result::Result<Self, (PathBuf, io::Error)> {
+        match Self::io(action, path.display().to_string(), source) {
+            Self::Io { source, .. } => Err((path, source)),
+            full => Ok(full),
+        }
+    }
+
     /// Names the failed action; lack of space is a fault of its own, because there is something to do about it.
     pub(crate) fn io(action: &'static str, name: impl Into<String>, source: io::Error) -> Self {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

@@ -32,10 +32,16 @@ mod wrap;
 pub use anchor::Anchor;
 pub use error::{Result, SealedModelError};
 pub use key::ModelKey;
-pub use manifest::Manifest;
-pub use open::{AnchoredModel, OpenModel, OpenOptions, SealedModel};
+pub use manifest::{Manifest, UnverifiedManifest};
+pub use open::{AnchoredModel, OpenModel, OpenOptions, SealedModel, read_wraps};
 pub use owner::{OwnerPublicKey, OwnerSignatureAlgorithm, OwnerSigningKey};
 pub use progress::{Progress, Progressed, silent};
 pub use seal::{SealRequest, seal};
 pub use secret_bytes::SecretBytes;
 pub use wrap::{TenantKek, Wrap, WrapContext, WrapList};
+
+/// SHA-256, for whoever registers: the digest by which a policy is named.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}

@@ -40,6 +40,23 @@ pub struct Manifest {
     digest: [u8; 32],
 }
 
+/// A manifest whose signature was not checked, for showing; a type of its own, so that it cannot be opened or anchored.
+pub struct UnverifiedManifest(Manifest);
+
+impl UnverifiedManifest {
+    /// Reads the manifest of a sealed model without the owner's key.
+    pub fn read(sealed_model: &std::path::Path) -> Result<Self> {
+        let directory = crate::directory::Directory::open(sealed_model)?;
+        let bundle = directory.read(MANIFEST_NAME, "manifest", limits::MANIFEST_BYTES_MAX)?;
+        Manifest::from_payload(&Bundle::parse(&bundle)?.unverified_payload()?).map(Self)
+    }
+
+    /// What it says of itself, which anyone could have written.
+    pub fn what_it_claims(&self) -> &Manifest {
+        &self.0
+    }
+}
+
 /// What the owner signed about one sealed object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Object {

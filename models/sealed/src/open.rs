@@ -65,11 +65,30 @@ impl SealedModel {
         diagnosis::check_digests(&self.directory, &self.manifest, progress)
     }
 
+    /// Whether this key opens the container, by the headers alone: `wrong-key` if not.
+    pub fn check_key(&self, key: &ModelKey) -> Result<()> {
+        let floe_key = key.floe_key(self.manifest.container());
+        let objects = diagnosis::open_objects(&self.directory, &self.manifest)?;
+        for (file, object) in objects.into_iter().zip(self.manifest.all_objects()) {
+            Ciphertext::start(file, object, &self.manifest, &floe_key)?;
+        }
+        Ok(())
+    }
+
     /// Goes on only if this is the model and the version that the anchor names.
     pub fn anchored(self, anchor: &Anchor) -> Result<AnchoredModel> {
         anchor.check(&self.manifest)?;
         Ok(AnchoredModel { sealed: self })
     }
+}
+
+/// The list of wraps of a sealed model, for showing.
+pub fn read_wraps(sealed_model: &Path) -> Result<WrapList> {
+    wraps_in(&Directory::open(sealed_model)?)
+}
+
+fn wraps_in(directory: &Directory) -> Result<WrapList> {
+    WrapList::parse(&directory.read(WRAPS_NAME, "list of wraps", limits::WRAPS_BYTES_MAX)?)
 }
 
 /// A sealed model that is the registered one.
@@ -120,9 +139,8 @@ impl AnchoredModel {
                 Ok(())
             })
         })?;
-        Ok(OpenModel {
-            files: names.into_iter().zip(buffers).collect(),
-        })
+        let locked = buffers.iter().all(SecretBytes::lock);
+        Ok(OpenModel { files: names.into_iter().zip(buffers).collect(), locked })
     }
 }
 
@@ -144,9 +162,15 @@ impl Default for OpenOptions {
 /// The opened files, by the name they had in the owner's directory; wiped on drop.
 pub struct OpenModel {
     files: BTreeMap<String, SecretBytes>,
+    locked: bool,
 }
 
 impl OpenModel {
+    /// Whether all of it is locked into memory; if not, the limit on locked memory is too low.
+    pub fn is_locked(&self) -> bool {
+        self.locked
+    }
+
     /// One file by name.
     pub fn file(&self, name: &str) -> Option<&SecretBytes> {
         self.files.get(name)
