@@ -30,7 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             software_version: "speed".into(),
         }
         .encode()?;
-        let collected = platform.attester(flavor, measurement, [0; 32]).evidence(&statement.report_data(&nonce))?;
+        let collected = platform
+            .attester(flavor, measurement, [0; 32])
+            .evidence(&statement.report_data(&nonce))?;
         let bundle = Bundle {
             platform: flavor.platform(),
             evidence: collected.evidence,

@@ -61,7 +61,11 @@ impl Bundle {
             return Err(BundleError::Bound);
         }
         let bytes = self.to_cbor();
-        if bytes.len() > BUNDLE_BYTES_MAX { Err(BundleError::Bound) } else { Ok(bytes) }
+        if bytes.len() > BUNDLE_BYTES_MAX {
+            Err(BundleError::Bound)
+        } else {
+            Ok(bytes)
+        }
     }
 
     /// Decodes; only the deterministic encoding within the bounds is accepted.
@@ -94,7 +98,13 @@ impl Bundle {
         };
         cbor::key(decoder, 6)?;
         let endorsements = Endorsements::read(decoder)?;
-        let bundle = Bundle { platform, evidence, statement, event_log, endorsements };
+        let bundle = Bundle {
+            platform,
+            evidence,
+            statement,
+            event_log,
+            endorsements,
+        };
         if bundle.to_cbor() != bytes {
             return Err(BundleError::NotCanonical);
         }

@@ -39,18 +39,30 @@ pub(crate) fn encode(
 
 /// A map header of exactly `entries` entries.
 pub(crate) fn map_of(decoder: &mut Decoder<'_>, entries: u64) -> Result<(), CborFault> {
-    if decoder.map()? == Some(entries) { Ok(()) } else { Err(CborFault::Shape) }
+    if decoder.map()? == Some(entries) {
+        Ok(())
+    } else {
+        Err(CborFault::Shape)
+    }
 }
 
 /// The next key, which must be `key`: with all keys in order none is missing, doubled or unknown.
 pub(crate) fn key(decoder: &mut Decoder<'_>, key: u64) -> Result<(), CborFault> {
-    if decoder.u64()? == key { Ok(()) } else { Err(CborFault::Shape) }
+    if decoder.u64()? == key {
+        Ok(())
+    } else {
+        Err(CborFault::Shape)
+    }
 }
 
 /// A byte string of at most `bytes_max` bytes.
 pub(crate) fn bytes<'b>(decoder: &mut Decoder<'b>, bytes_max: usize) -> Result<&'b [u8], CborFault> {
     let bytes = decoder.bytes()?;
-    if bytes.len() > bytes_max { Err(CborFault::Bound) } else { Ok(bytes) }
+    if bytes.len() > bytes_max {
+        Err(CborFault::Bound)
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// A byte string of exactly `N` bytes.

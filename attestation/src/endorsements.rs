@@ -77,7 +77,9 @@ pub struct Endorsements {
 impl Endorsements {
     /// None.
     pub const fn new() -> Self {
-        Self { documents: BTreeMap::new() }
+        Self {
+            documents: BTreeMap::new(),
+        }
     }
 
     /// Puts a document in the place of its kind.
@@ -109,7 +111,9 @@ impl Endorsements {
 
     /// The documents and their kinds.
     pub fn iter(&self) -> impl Iterator<Item = (EndorsementKind, &[u8])> {
-        self.documents.iter().map(|(kind, document)| (*kind, document.as_slice()))
+        self.documents
+            .iter()
+            .map(|(kind, document)| (*kind, document.as_slice()))
     }
 
     /// Encodes on its own, as endorsement caches keep it.

@@ -39,7 +39,12 @@ pub enum AppraisalError {
 }
 
 fn describe(clause: &Clause) -> String {
-    alloc::format!("{}: expected {}, found {}", clause.id, clause.expected, clause.found)
+    alloc::format!(
+        "{}: expected {}, found {}",
+        clause.id,
+        clause.expected,
+        clause.found
+    )
 }
 
 impl AppraisalError {
@@ -83,14 +88,22 @@ impl AppraisalError {
     /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            AppraisalError::Malformed(_) => "fetch the evidence again; if it persists, the enclave or the host sends garbage",
+            AppraisalError::Malformed(_) => {
+                "fetch the evidence again; if it persists, the enclave or the host sends garbage"
+            }
             AppraisalError::Unsupported(_) => "use a newer verifier, or a platform that this one knows",
-            AppraisalError::Untrusted(_) => "the evidence is forged, altered or from another root; do not use this enclave",
+            AppraisalError::Untrusted(_) => {
+                "the evidence is forged, altered or from another root; do not use this enclave"
+            }
             AppraisalError::OutsideValidity(_) => "check the clock; have the host renew its endorsements",
             AppraisalError::Revoked(_) => "the manufacturer withdrew this platform; use another machine",
             AppraisalError::OutOfDate(_) => "update firmware and microcode of the machine, or use another",
-            AppraisalError::Mismatch(_) => "compare the measurement with the release that you expect; if it is an upgrade, update the policy",
-            AppraisalError::Refused(_) => "the policy does not take this configuration; change the machine, or the policy if you accept the risk",
+            AppraisalError::Mismatch(_) => {
+                "compare the measurement with the release that you expect; if it is an upgrade, update the policy"
+            }
+            AppraisalError::Refused(_) => {
+                "the policy does not take this configuration; change the machine, or the policy if you accept the risk"
+            }
         }
     }
 }
@@ -135,7 +148,9 @@ impl BundleError {
     /// Exit code of a command: 20 malformed, 30 unsupported.
     pub fn exit_code(&self) -> u8 {
         match self {
-            BundleError::UnknownVersion(_) | BundleError::UnknownPlatform(_) | BundleError::UnknownEndorsement => 30,
+            BundleError::UnknownVersion(_)
+            | BundleError::UnknownPlatform(_)
+            | BundleError::UnknownEndorsement => 30,
             _ => 20,
         }
     }
@@ -230,8 +245,12 @@ impl PolicyError {
     /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            PolicyError::Syntax(_) => "compare the policy with attestation/examples/policy.toml; no key may be missing, misspelt or unknown",
-            PolicyError::Value { .. } => "give the key a value of the documented form; lists must not be empty",
+            PolicyError::Syntax(_) => {
+                "compare the policy with attestation/examples/policy.toml; no key may be missing, misspelt or unknown"
+            }
+            PolicyError::Value { .. } => {
+                "give the key a value of the documented form; lists must not be empty"
+            }
         }
     }
 }

@@ -35,12 +35,29 @@ pub(crate) enum Fault {
 }
 
 impl Rule {
-    pub(crate) const fn new(id: &'static str, question: Question, fault: Fault, citation: &'static str) -> Self {
-        Self { id, question, citation, fault }
+    pub(crate) const fn new(
+        id: &'static str,
+        question: Question,
+        fault: Fault,
+        citation: &'static str,
+    ) -> Self {
+        Self {
+            id,
+            question,
+            citation,
+            fault,
+        }
     }
 
     fn clause(&self, outcome: Outcome, expected: String, found: String) -> Clause {
-        Clause { id: self.id, question: self.question, citation: self.citation, outcome, expected, found }
+        Clause {
+            id: self.id,
+            question: self.question,
+            citation: self.citation,
+            outcome,
+            expected,
+            found,
+        }
     }
 }
 
@@ -64,7 +81,11 @@ pub(crate) struct Conclusion {
 
 impl Examination {
     pub(crate) fn new(now: UnixTime) -> Self {
-        Self { now, valid_until: UnixTime::MAX, recorded: Vec::new() }
+        Self {
+            now,
+            valid_until: UnixTime::MAX,
+            recorded: Vec::new(),
+        }
     }
 
     pub(crate) fn now(&self) -> UnixTime {
@@ -80,7 +101,8 @@ impl Examination {
         found: impl Into<String>,
     ) -> bool {
         let outcome = if holds { Outcome::Pass } else { Outcome::Fail };
-        self.recorded.push((rule, rule.clause(outcome, expected.into(), found.into())));
+        self.recorded
+            .push((rule, rule.clause(outcome, expected.into(), found.into())));
         holds
     }
 
@@ -92,7 +114,11 @@ impl Examination {
         expected: &str,
         otherwise: impl Into<String>,
     ) -> Option<T> {
-        let found = if value.is_some() { expected.to_owned() } else { otherwise.into() };
+        let found = if value.is_some() {
+            expected.to_owned()
+        } else {
+            otherwise.into()
+        };
         self.check(rule, value.is_some(), expected, found);
         value
     }
@@ -116,11 +142,18 @@ impl Examination {
                 !is_this
             });
             if !found {
-                clauses.push((rule.fault, rule.clause(Outcome::Skipped, String::new(), String::new())));
+                clauses.push((
+                    rule.fault,
+                    rule.clause(Outcome::Skipped, String::new(), String::new()),
+                ));
             }
         }
         // A clause of no listed rule still counts.
-        clauses.extend(self.recorded.into_iter().map(|(rule, clause)| (rule.fault, clause)));
+        clauses.extend(
+            self.recorded
+                .into_iter()
+                .map(|(rule, clause)| (rule.fault, clause)),
+        );
         clauses.sort_by_key(|(_, clause)| clause.question);
         let first = |outcome| clauses.iter().find(|(_, clause)| clause.outcome == outcome);
         let error = first(Outcome::Fail)
@@ -131,14 +164,26 @@ impl Examination {
             (error, _) => error,
         };
         let clauses = clauses.into_iter().map(|(_, clause)| clause).collect();
-        Conclusion { clauses, error, valid_until: self.valid_until }
+        Conclusion {
+            clauses,
+            error,
+            valid_until: self.valid_until,
+        }
     }
 }
 
 /// An examination without rules accepts nothing.
 fn error_of_nothing() -> AppraisalError {
-    static NOTHING: Rule = Rule::new("nothing-examined", Question::Genuine, Fault::Unsupported, "Adyton");
-    error(NOTHING.fault, NOTHING.clause(Outcome::Skipped, String::new(), String::new()))
+    static NOTHING: Rule = Rule::new(
+        "nothing-examined",
+        Question::Genuine,
+        Fault::Unsupported,
+        "Adyton",
+    );
+    error(
+        NOTHING.fault,
+        NOTHING.clause(Outcome::Skipped, String::new(), String::new()),
+    )
 }
 
 fn error(fault: Fault, clause: Clause) -> AppraisalError {
@@ -208,6 +253,11 @@ mod tests {
 
     #[test]
     fn nothing_examined_is_refused() {
-        assert!(Examination::new(UnixTime::from_seconds(0)).conclude(&[]).error.is_some());
+        assert!(
+            Examination::new(UnixTime::from_seconds(0))
+                .conclude(&[])
+                .error
+                .is_some()
+        );
     }
 }

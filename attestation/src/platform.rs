@@ -19,8 +19,12 @@ pub enum PlatformTag {
 
 impl PlatformTag {
     /// Every tag.
-    pub const ALL: [PlatformTag; 4] =
-        [Self::AmdSevSnp, Self::IntelTdx, Self::SimulatedAmdSevSnp, Self::SimulatedIntelTdx];
+    pub const ALL: [PlatformTag; 4] = [
+        Self::AmdSevSnp,
+        Self::IntelTdx,
+        Self::SimulatedAmdSevSnp,
+        Self::SimulatedIntelTdx,
+    ];
 
     /// The text in bundles, cache paths and logs.
     pub const fn as_str(self) -> &'static str {
@@ -39,7 +43,10 @@ impl PlatformTag {
 
     /// Whether evidence of this kind is made by software.
     pub const fn is_simulated(self) -> bool {
-        matches!(self, PlatformTag::SimulatedAmdSevSnp | PlatformTag::SimulatedIntelTdx)
+        matches!(
+            self,
+            PlatformTag::SimulatedAmdSevSnp | PlatformTag::SimulatedIntelTdx
+        )
     }
 }
 

@@ -68,14 +68,24 @@ mod tests {
         let base = report_data(Role::Inference, b"statement", &nonce);
         assert_ne!(base, report_data(Role::Broker, b"statement", &nonce));
         assert_ne!(base, report_data(Role::Inference, b"Statement", &nonce));
-        assert_ne!(base, report_data(Role::Inference, b"statement", &Nonce::from_bytes([8; 32])));
+        assert_ne!(
+            base,
+            report_data(Role::Inference, b"statement", &Nonce::from_bytes([8; 32]))
+        );
     }
 
     #[test]
     fn report_data_is_the_documented_function() {
         // python3: sha512(b"adyton evidence v1" + b"\1" + sha512(b"statement").digest() + bytes([7])*32)
         let expected = "837d890d38f01cb069419ea063b2e6ff25c45d9dfe053a0c501640c5ea117dd4065e00c40db1fda501b257b4a5f8f083f587110f68da37cfbf670b372c55bdd0";
-        assert_eq!(hex::encode(report_data(Role::Inference, b"statement", &Nonce::from_bytes([7; 32]))), expected);
+        assert_eq!(
+            hex::encode(report_data(
+                Role::Inference,
+                b"statement",
+                &Nonce::from_bytes([7; 32])
+            )),
+            expected
+        );
     }
 
     #[test]
@@ -91,12 +101,31 @@ mod tests {
         };
         let expected = release_nonce(&base);
         for changed in [
-            ReleaseBinding { challenge: &m, ..base },
-            ReleaseBinding { exported_keying_material: d, ..base },
-            ReleaseBinding { enclave_spki_sha256: d, ..base },
-            ReleaseBinding { broker_spki_sha256: d, ..base },
-            ReleaseBinding { enclave_spki_sha256: c, broker_spki_sha256: b, ..base },
-            ReleaseBinding { wrap_key: b"wrap2", ..base },
+            ReleaseBinding {
+                challenge: &m,
+                ..base
+            },
+            ReleaseBinding {
+                exported_keying_material: d,
+                ..base
+            },
+            ReleaseBinding {
+                enclave_spki_sha256: d,
+                ..base
+            },
+            ReleaseBinding {
+                broker_spki_sha256: d,
+                ..base
+            },
+            ReleaseBinding {
+                enclave_spki_sha256: c,
+                broker_spki_sha256: b,
+                ..base
+            },
+            ReleaseBinding {
+                wrap_key: b"wrap2",
+                ..base
+            },
         ] {
             assert_ne!(expected, release_nonce(&changed));
         }

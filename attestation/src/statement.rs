@@ -150,7 +150,11 @@ impl StatementFields {
             && self.model_digests.len() <= MODELS_MAX
             && (1..=KEY_LIFETIME_SECONDS_MAX).contains(&self.key_lifetime_seconds)
             && (1..=SOFTWARE_VERSION_BYTES_MAX).contains(&version.len());
-        if sizes && printable { Ok(()) } else { Err(StatementError::Bound) }
+        if sizes && printable {
+            Ok(())
+        } else {
+            Err(StatementError::Bound)
+        }
     }
 }
 
@@ -176,7 +180,10 @@ fn decode(bytes: &[u8]) -> Result<StatementFields, StatementError> {
     cbor::key(decoder, 7)?;
     let boot_id = cbor::array(decoder)?;
     cbor::key(decoder, 8)?;
-    let models = decoder.array().map_err(CborFault::from)?.ok_or(CborFault::Shape)?;
+    let models = decoder
+        .array()
+        .map_err(CborFault::from)?
+        .ok_or(CborFault::Shape)?;
     if models > MODELS_MAX as u64 {
         return Err(StatementError::Bound);
     }
@@ -207,12 +214,31 @@ fn decode(bytes: &[u8]) -> Result<StatementFields, StatementError> {
     })
 }
 
-pub(crate) static REPORT_DATA: Rule =
-    Rule::new("report-data", Mine, Fault::Mismatch, "Adyton evidence v1: SHA-512 over role, statement, nonce");
-static FORMAT: Rule = Rule::new("statement-format", Mine, Fault::Malformed, "Adyton statement v1; RFC 8949 section 4.2.1");
+pub(crate) static REPORT_DATA: Rule = Rule::new(
+    "report-data",
+    Mine,
+    Fault::Mismatch,
+    "Adyton evidence v1: SHA-512 over role, statement, nonce",
+);
+static FORMAT: Rule = Rule::new(
+    "statement-format",
+    Mine,
+    Fault::Malformed,
+    "Adyton statement v1; RFC 8949 section 4.2.1",
+);
 static ROLE: Rule = Rule::new("statement-role", Mine, Fault::Mismatch, "policy role");
-static MODELS: Rule = Rule::new("statement-models", Expected, Fault::Mismatch, "policy model_digests");
-static CONFIG: Rule = Rule::new("statement-config", Expected, Fault::Mismatch, "policy config_digests");
+static MODELS: Rule = Rule::new(
+    "statement-models",
+    Expected,
+    Fault::Mismatch,
+    "policy model_digests",
+);
+static CONFIG: Rule = Rule::new(
+    "statement-config",
+    Expected,
+    Fault::Mismatch,
+    "policy config_digests",
+);
 
 /// The rule that ties evidence to statement and nonce.
 pub(crate) static REPORT_DATA_RULES: &[&Rule] = &[&REPORT_DATA];
@@ -226,19 +252,38 @@ pub(crate) fn check_report_data(examination: &mut Examination, expected: &Report
 }
 
 /// Records a clause for each of [`STATEMENT_RULES`].
-pub(crate) fn examine(examination: &mut Examination, bytes: &[u8], policy: &AppraisalPolicy) -> Option<Statement> {
+pub(crate) fn examine(
+    examination: &mut Examination,
+    bytes: &[u8],
+    policy: &AppraisalPolicy,
+) -> Option<Statement> {
     let parsed = Statement::parse(bytes);
     let fault = parsed.as_ref().err().map(ToString::to_string).unwrap_or_default();
     let statement = examination.require(&FORMAT, parsed.ok(), "a statement", fault)?;
     let role = statement.role;
-    examination.check(&ROLE, role == policy.role, policy.role.to_string(), role.to_string());
+    examination.check(
+        &ROLE,
+        role == policy.role,
+        policy.role.to_string(),
+        role.to_string(),
+    );
     let models = &statement.model_digests;
     let known = models.iter().all(|digest| policy.model_digests.contains(digest));
     let serves = models.is_empty() == policy.model_digests.is_empty();
-    examination.check(&MODELS, known && serves, list(&policy.model_digests), list(models));
+    examination.check(
+        &MODELS,
+        known && serves,
+        list(&policy.model_digests),
+        list(models),
+    );
     let config = &statement.config_digest;
     let references = &policy.config_digests;
-    examination.check(&CONFIG, references.contains(config), references.to_string(), hex::encode(config));
+    examination.check(
+        &CONFIG,
+        references.contains(config),
+        references.to_string(),
+        hex::encode(config),
+    );
     Some(statement)
 }
 

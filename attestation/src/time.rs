@@ -14,7 +14,11 @@ impl UnixTime {
 
     /// A moment from its POSIX time; later moments than [`UnixTime::MAX`] become it.
     pub const fn from_seconds(seconds: u64) -> Self {
-        if seconds > Self::MAX.0 { Self::MAX } else { Self(seconds) }
+        if seconds > Self::MAX.0 {
+            Self::MAX
+        } else {
+            Self(seconds)
+        }
     }
 
     /// POSIX time in seconds.
@@ -45,7 +49,14 @@ impl UnixTime {
             }
             Some(value)
         };
-        for (at, mark) in [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'Z')] {
+        for (at, mark) in [
+            (4, b'-'),
+            (7, b'-'),
+            (10, b'T'),
+            (13, b':'),
+            (16, b':'),
+            (19, b'Z'),
+        ] {
             if *bytes.get(at)? != mark {
                 return None;
             }
@@ -88,7 +99,11 @@ fn days_since_epoch(year: u64, month: u64, day: u64) -> Option<u64> {
         return None;
     }
     // Years that start in March put the leap day last.
-    let (shifted_year, shifted_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (shifted_year, shifted_month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
     let days = 365 * shifted_year + shifted_year / 4 - shifted_year / 100 + shifted_year / 400 + day_of_year;
     days.checked_sub(719_468)
@@ -103,7 +118,11 @@ fn date(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
@@ -128,16 +147,30 @@ mod tests {
             ("2026-11-24T03:09:00Z", 1_795_489_740),
             ("9999-12-31T23:59:59Z", UnixTime::MAX.seconds()),
         ] {
-            assert_eq!(UnixTime::parse_rfc3339(text), Some(UnixTime::from_seconds(seconds)), "{text}");
+            assert_eq!(
+                UnixTime::parse_rfc3339(text),
+                Some(UnixTime::from_seconds(seconds)),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_is_not_a_moment_is_refused() {
         for text in [
-            "", "2026-11-24", "2026-11-24T03:09:00+00:00", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z",
-            "2100-02-29T00:00:00Z", "2026-11-24T24:00:00Z", "2026-11-24T00:60:00Z", "1969-12-31T23:59:59Z",
-            "2026-11-2xT00:00:00Z", "2026-11-24t00:00:00Z", "2026-11-00T00:00:00Z", "+026-11-24T00:00:00Z",
+            "",
+            "2026-11-24",
+            "2026-11-24T03:09:00+00:00",
+            "2026-13-01T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2100-02-29T00:00:00Z",
+            "2026-11-24T24:00:00Z",
+            "2026-11-24T00:60:00Z",
+            "1969-12-31T23:59:59Z",
+            "2026-11-2xT00:00:00Z",
+            "2026-11-24t00:00:00Z",
+            "2026-11-00T00:00:00Z",
+            "+026-11-24T00:00:00Z",
         ] {
             assert_eq!(UnixTime::parse_rfc3339(text), None, "{text}");
         }

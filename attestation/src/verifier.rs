@@ -13,8 +13,8 @@ use crate::statement::{self, Statement};
 use crate::tdx;
 use crate::x509::TrustAnchor;
 use crate::{
-    AppraisalError, AppraisalPolicy, Assurance, Bundle, Endorsements, Explanation, Nonce, PlatformTag, ReportData,
-    UnixTime, Verdict, VerifiedEvidence,
+    AppraisalError, AppraisalPolicy, Assurance, Bundle, Endorsements, Explanation, Nonce, PlatformTag,
+    ReportData, UnixTime, Verdict, VerifiedEvidence,
 };
 
 /// Appraises evidence under one policy.
@@ -26,9 +26,18 @@ pub struct Verifier {
     simulated_snp_anchors: Vec<(Generation, TrustAnchor)>,
 }
 
-static PLATFORM: Rule = Rule::new("platform-accepted", Genuine, Fault::Refused, "policy: a table for the platform");
-static EVENT_LOG: Rule =
-    Rule::new("event-log-absent", Expected, Fault::Unsupported, "this verifier compares registers, it replays no log");
+static PLATFORM: Rule = Rule::new(
+    "platform-accepted",
+    Genuine,
+    Fault::Refused,
+    "policy: a table for the platform",
+);
+static EVENT_LOG: Rule = Rule::new(
+    "event-log-absent",
+    Expected,
+    Fault::Unsupported,
+    "this verifier compares registers, it replays no log",
+);
 static COMMON: &[&Rule] = &[&PLATFORM];
 static BUNDLE: &[&Rule] = &[&EVENT_LOG];
 
@@ -44,7 +53,11 @@ impl Verifier {
             })
             .collect();
         Self {
-            snp_anchors: if policy.snp.is_some() { roots::amd() } else { Vec::new() },
+            snp_anchors: if policy.snp.is_some() {
+                roots::amd()
+            } else {
+                Vec::new()
+            },
             tdx_anchor: policy.tdx.is_some().then(roots::intel),
             simulated_snp_anchors,
             policy,
@@ -59,7 +72,12 @@ impl Verifier {
     /// Appraises `bundle` as of `now`; every clause must pass.
     ///
     /// The nonce must be the caller's own, fresh and used once: the verifier has no memory.
-    pub fn appraise(&self, bundle: &Bundle, nonce: &Nonce, now: UnixTime) -> Result<VerifiedEvidence, AppraisalError> {
+    pub fn appraise(
+        &self,
+        bundle: &Bundle,
+        nonce: &Nonce,
+        now: UnixTime,
+    ) -> Result<VerifiedEvidence, AppraisalError> {
         self.examine(bundle, nonce, now).1
     }
 
@@ -70,7 +88,10 @@ impl Verifier {
             Ok(verified) => Verdict::Accepted(verified.assurance()),
             Err(error) => Verdict::Refused(error),
         };
-        Explanation { clauses: conclusion.clauses, verdict }
+        Explanation {
+            clauses: conclusion.clauses,
+            verdict,
+        }
     }
 
     /// Examines evidence that carries somebody else's report data, and no statement of ours. The
@@ -84,11 +105,22 @@ impl Verifier {
         now: UnixTime,
     ) -> Explanation {
         let mut examination = Examination::new(now);
-        self.examine_platform(&mut examination, platform, evidence, endorsements, Some(report_data));
+        self.examine_platform(
+            &mut examination,
+            platform,
+            evidence,
+            endorsements,
+            Some(report_data),
+        );
         let rules = [COMMON, platform_rules(platform), statement::REPORT_DATA_RULES];
         let conclusion = examination.conclude(&rules);
-        let verdict = conclusion.error.map_or(Verdict::Accepted(assurance(platform)), Verdict::Refused);
-        Explanation { clauses: conclusion.clauses, verdict }
+        let verdict = conclusion
+            .error
+            .map_or(Verdict::Accepted(assurance(platform)), Verdict::Refused);
+        Explanation {
+            clauses: conclusion.clauses,
+            verdict,
+        }
     }
 
     fn examine(
@@ -101,7 +133,12 @@ impl Verifier {
         let statement = statement::examine(&mut examination, &bundle.statement, &self.policy);
         let report_data = statement.as_ref().map(|statement| statement.report_data(nonce));
         let log = bundle.event_log.is_none();
-        examination.check(&EVENT_LOG, log, "no event log", if log { "none" } else { "an event log" });
+        examination.check(
+            &EVENT_LOG,
+            log,
+            "no event log",
+            if log { "none" } else { "an event log" },
+        );
         let claims = self.examine_platform(
             &mut examination,
             bundle.platform,
@@ -119,11 +156,15 @@ impl Verifier {
         let mut conclusion = examination.conclude(&rules);
         let result = match (conclusion.error.take(), statement, claims) {
             (Some(error), _, _) => Err(error),
-            (None, Some(statement), Some(claims)) => Ok(self.verified(statement, claims, now, conclusion.valid_until)),
+            (None, Some(statement), Some(claims)) => {
+                Ok(self.verified(statement, claims, now, conclusion.valid_until))
+            }
             // Both are there whenever their rules passed; without them there is nothing to accept.
             (None, _, _) => {
                 let nothing = Examination::new(now).conclude(&[]);
-                Err(nothing.error.expect("an examination without rules accepts nothing"))
+                Err(nothing
+                    .error
+                    .expect("an examination without rules accepts nothing"))
             }
         };
         (conclusion, result)
@@ -141,7 +182,13 @@ impl Verifier {
             .min(now.plus_seconds(statement.key_lifetime_seconds.into()))
             .min(valid_until);
         let assurance = assurance(claims.platform);
-        VerifiedEvidence { statement, claims, assurance, appraised_at: now, fresh_until }
+        VerifiedEvidence {
+            statement,
+            claims,
+            assurance,
+            appraised_at: now,
+            fresh_until,
+        }
     }
 
     fn examine_platform(
@@ -153,11 +200,21 @@ impl Verifier {
         report_data: Option<&ReportData>,
     ) -> Option<Claims> {
         let collateral_age_seconds_max = self.policy.collateral_age_seconds_max;
-        let domain =
-            if platform.is_simulated() { SignatureDomain::Simulated } else { SignatureDomain::Hardware };
-        let accepted = PlatformTag::ALL.into_iter().filter(|tag| self.policy.accepts(*tag));
+        let domain = if platform.is_simulated() {
+            SignatureDomain::Simulated
+        } else {
+            SignatureDomain::Hardware
+        };
+        let accepted = PlatformTag::ALL
+            .into_iter()
+            .filter(|tag| self.policy.accepts(*tag));
         let expected = accepted.map(PlatformTag::as_str).collect::<Vec<_>>().join(" or ");
-        if !examination.check(&PLATFORM, self.policy.accepts(platform), expected, platform.to_string()) {
+        if !examination.check(
+            &PLATFORM,
+            self.policy.accepts(platform),
+            expected,
+            platform.to_string(),
+        ) {
             return None;
         }
         let snp = |policy, anchors| snp::Evidence {
@@ -182,10 +239,13 @@ impl Verifier {
         };
         let policy = &self.policy;
         match platform {
-            PlatformTag::AmdSevSnp => snp::examine(examination, &snp(policy.snp.as_ref()?, &self.snp_anchors)),
-            PlatformTag::SimulatedAmdSevSnp => {
-                snp::examine(examination, &snp(policy.simulated_snp.as_ref()?, &self.simulated_snp_anchors))
+            PlatformTag::AmdSevSnp => {
+                snp::examine(examination, &snp(policy.snp.as_ref()?, &self.snp_anchors))
             }
+            PlatformTag::SimulatedAmdSevSnp => snp::examine(
+                examination,
+                &snp(policy.simulated_snp.as_ref()?, &self.simulated_snp_anchors),
+            ),
             PlatformTag::IntelTdx => {
                 tdx::examine(examination, &tdx(policy.tdx.as_ref()?, self.tdx_anchor.as_ref()?))
             }
@@ -198,7 +258,11 @@ impl Verifier {
 }
 
 const fn assurance(platform: PlatformTag) -> Assurance {
-    if platform.is_simulated() { Assurance::Simulated } else { Assurance::Hardware }
+    if platform.is_simulated() {
+        Assurance::Simulated
+    } else {
+        Assurance::Hardware
+    }
 }
 
 fn platform_rules(platform: PlatformTag) -> &'static [&'static Rule] {
@@ -247,14 +311,26 @@ mod tests {
         verifier.policy.snp = verifier.policy.simulated_snp.clone();
         verifier.policy.tdx = verifier.policy.simulated_tdx.clone();
         verifier.snp_anchors = verifier.simulated_snp_anchors.clone();
-        let root = verifier.policy.tdx.as_ref().and_then(|tdx| tdx.root_certificate.clone());
+        let root = verifier
+            .policy
+            .tdx
+            .as_ref()
+            .and_then(|tdx| tdx.root_certificate.clone());
         verifier.tdx_anchor = root.map(|root| root.0);
-        assert!(verifier.snp_anchors.iter().all(|(generation, _)| *generation == Generation::Genoa));
+        assert!(
+            verifier
+                .snp_anchors
+                .iter()
+                .all(|(generation, _)| *generation == Generation::Genoa)
+        );
         verifier
     }
 
     fn failed(flavor: Flavor, domain: Domain, tag: PlatformTag) -> BTreeSet<&'static str> {
-        let collected = platform().attester(flavor, [9; 48], [0; 32]).evidence(&REPORT_DATA).expect("evidence");
+        let collected = platform()
+            .attester(flavor, [9; 48], [0; 32])
+            .evidence(&REPORT_DATA)
+            .expect("evidence");
         let mut evidence = collected.evidence;
         match flavor {
             Flavor::Snp => sign_report(platform(), &mut evidence, domain),
@@ -265,7 +341,11 @@ mod tests {
         let explanation = verifier(flavor).explain_evidence(tag, &evidence, &endorsements, &REPORT_DATA, NOW);
         let clauses = explanation.clauses;
         assert!(clauses.iter().all(|clause| clause.outcome != Outcome::Skipped));
-        clauses.iter().filter(|clause| clause.outcome == Outcome::Fail).map(|clause| clause.id).collect()
+        clauses
+            .iter()
+            .filter(|clause| clause.outcome == Outcome::Fail)
+            .map(|clause| clause.id)
+            .collect()
     }
 
     #[test]
@@ -273,14 +353,32 @@ mod tests {
         let snp = ["snp-report-signature"];
         let tdx = ["tdx-qe-report-signature", "tdx-quote-signature"];
         for (flavor, real, simulated, clauses) in [
-            (Flavor::Snp, PlatformTag::AmdSevSnp, PlatformTag::SimulatedAmdSevSnp, &snp[..]),
-            (Flavor::Tdx, PlatformTag::IntelTdx, PlatformTag::SimulatedIntelTdx, &tdx[..]),
+            (
+                Flavor::Snp,
+                PlatformTag::AmdSevSnp,
+                PlatformTag::SimulatedAmdSevSnp,
+                &snp[..],
+            ),
+            (
+                Flavor::Tdx,
+                PlatformTag::IntelTdx,
+                PlatformTag::SimulatedIntelTdx,
+                &tdx[..],
+            ),
         ] {
             let clauses: BTreeSet<_> = clauses.iter().copied().collect();
             assert_eq!(failed(flavor, Domain::Simulated, simulated), BTreeSet::new());
             assert_eq!(failed(flavor, Domain::Hardware, real), BTreeSet::new());
-            assert_eq!(failed(flavor, Domain::Simulated, real), clauses, "simulated evidence posing as real");
-            assert_eq!(failed(flavor, Domain::Hardware, simulated), clauses, "real evidence posing as simulated");
+            assert_eq!(
+                failed(flavor, Domain::Simulated, real),
+                clauses,
+                "simulated evidence posing as real"
+            );
+            assert_eq!(
+                failed(flavor, Domain::Hardware, simulated),
+                clauses,
+                "real evidence posing as simulated"
+            );
         }
     }
 }

@@ -93,15 +93,42 @@ fn unknown_versions_and_roles_are_named() {
 #[test]
 fn every_field_has_a_bound() {
     for fields in [
-        StatementFields { key_configs: vec![0; 16 * 1024 + 1], ..fields() },
-        StatementFields { wrap_key: vec![0; 4 * 1024 + 1], ..fields() },
-        StatementFields { model_digests: vec![[0; 32]; 65], ..fields() },
-        StatementFields { key_lifetime_seconds: 0, ..fields() },
-        StatementFields { key_lifetime_seconds: 30 * 24 * 3600 + 1, ..fields() },
-        StatementFields { software_version: String::new(), ..fields() },
-        StatementFields { software_version: "v".repeat(65), ..fields() },
-        StatementFields { software_version: "a\u{1b}[0m".into(), ..fields() },
-        StatementFields { software_version: "é".into(), ..fields() },
+        StatementFields {
+            key_configs: vec![0; 16 * 1024 + 1],
+            ..fields()
+        },
+        StatementFields {
+            wrap_key: vec![0; 4 * 1024 + 1],
+            ..fields()
+        },
+        StatementFields {
+            model_digests: vec![[0; 32]; 65],
+            ..fields()
+        },
+        StatementFields {
+            key_lifetime_seconds: 0,
+            ..fields()
+        },
+        StatementFields {
+            key_lifetime_seconds: 30 * 24 * 3600 + 1,
+            ..fields()
+        },
+        StatementFields {
+            software_version: String::new(),
+            ..fields()
+        },
+        StatementFields {
+            software_version: "v".repeat(65),
+            ..fields()
+        },
+        StatementFields {
+            software_version: "a\u{1b}[0m".into(),
+            ..fields()
+        },
+        StatementFields {
+            software_version: "é".into(),
+            ..fields()
+        },
     ] {
         assert_eq!(fields.encode(), Err(StatementError::Bound));
     }

@@ -9,16 +9,36 @@ const ENTRY_BYTES: usize = 24;
 const ENTRIES_MAX: usize = 16;
 
 /// GUIDs in their mixed-endian byte order.
-const VCEK: [u8; 16] = guid(0x63da758d, 0xe664, 0x4564, [0xad, 0xc5, 0xf4, 0xb9, 0x3b, 0xe8, 0xac, 0xcd]);
-const VLEK: [u8; 16] = guid(0xa8074bc2, 0xa25a, 0x483e, [0xaa, 0xe6, 0x39, 0xc0, 0x45, 0xa0, 0xb8, 0xa1]);
-const ASK: [u8; 16] = guid(0x4ab7b379, 0xbbac, 0x4fe4, [0xa0, 0x2f, 0x05, 0xae, 0xf3, 0x27, 0xc7, 0x82]);
-const CRL: [u8; 16] = guid(0x92f81bc3, 0x5811, 0x4d3d, [0x97, 0xff, 0xd1, 0x9f, 0x88, 0xdc, 0x67, 0xea]);
+const VCEK: [u8; 16] = guid(
+    0x63da758d,
+    0xe664,
+    0x4564,
+    [0xad, 0xc5, 0xf4, 0xb9, 0x3b, 0xe8, 0xac, 0xcd],
+);
+const VLEK: [u8; 16] = guid(
+    0xa8074bc2,
+    0xa25a,
+    0x483e,
+    [0xaa, 0xe6, 0x39, 0xc0, 0x45, 0xa0, 0xb8, 0xa1],
+);
+const ASK: [u8; 16] = guid(
+    0x4ab7b379,
+    0xbbac,
+    0x4fe4,
+    [0xa0, 0x2f, 0x05, 0xae, 0xf3, 0x27, 0xc7, 0x82],
+);
+const CRL: [u8; 16] = guid(
+    0x92f81bc3,
+    0x5811,
+    0x4d3d,
+    [0x97, 0xff, 0xd1, 0x9f, 0x88, 0xdc, 0x67, 0xea],
+);
 
 const fn guid(a: u32, b: u16, c: u16, rest: [u8; 8]) -> [u8; 16] {
     let (a, b, c) = (a.to_le_bytes(), b.to_le_bytes(), c.to_le_bytes());
     [
-        a[0], a[1], a[2], a[3], b[0], b[1], c[0], c[1], rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6],
-        rest[7],
+        a[0], a[1], a[2], a[3], b[0], b[1], c[0], c[1], rest[0], rest[1], rest[2], rest[3], rest[4], rest[5],
+        rest[6], rest[7],
     ]
 }
 
@@ -70,12 +90,23 @@ mod tests {
 
     #[test]
     fn known_documents_are_taken_and_unknown_ones_left() {
-        let found = endorsements(&table(&[(VCEK, b"leaf"), ([9; 16], b"other"), (ASK, b"ask"), (CRL, b"list")]));
+        let found = endorsements(&table(&[
+            (VCEK, b"leaf"),
+            ([9; 16], b"other"),
+            (ASK, b"ask"),
+            (CRL, b"list"),
+        ]));
         let found = found.expect("a table");
         assert_eq!(found.document(EndorsementKind::SnpLeaf), Some(&b"leaf"[..]));
-        assert_eq!(found.document(EndorsementKind::SnpIntermediate), Some(&b"ask"[..]));
+        assert_eq!(
+            found.document(EndorsementKind::SnpIntermediate),
+            Some(&b"ask"[..])
+        );
         assert_eq!(found.document(EndorsementKind::SnpCrl), Some(&b"list"[..]));
-        assert_eq!(endorsements(&table(&[])).map(|found| found.is_empty()), Some(true));
+        assert_eq!(
+            endorsements(&table(&[])).map(|found| found.is_empty()),
+            Some(true)
+        );
     }
 
     #[test]

@@ -59,11 +59,17 @@ impl AttesterError {
     /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            AttesterError::NotAvailable(_) => "run inside an SEV-SNP or TDX guest with Linux 6.7 or newer and mount configfs, or use the simulated enclave for development",
-            AttesterError::Io { .. } => "check that the process may write below /sys/kernel/config/tsm/report",
+            AttesterError::NotAvailable(_) => {
+                "run inside an SEV-SNP or TDX guest with Linux 6.7 or newer and mount configfs, or use the simulated enclave for development"
+            }
+            AttesterError::Io { .. } => {
+                "check that the process may write below /sys/kernel/config/tsm/report"
+            }
             AttesterError::UnknownProvider(_) => "this guest is of a kind that this version does not support",
             AttesterError::Raced { .. } => "try again; if it persists, another process writes to our entry",
-            AttesterError::Malformed { .. } => "the kernel returned something unexpected; report it with the kernel version",
+            AttesterError::Malformed { .. } => {
+                "the kernel returned something unexpected; report it with the kernel version"
+            }
             AttesterError::Simulated(_) => "manufacture the simulated platform again",
         }
     }

@@ -29,12 +29,18 @@ impl Cache {
     /// Opens, and creates where missing, a cache in `folder`.
     pub fn open(folder: &Path) -> Result<Self, EndorserError> {
         fs::create_dir_all(folder).map_err(|source| io(folder, source))?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self {
+            folder: folder.to_owned(),
+        })
     }
 
     /// The endorsements of a subject ([`attestation::endorsement_subject`]); `None` if none are kept.
     /// How old they may be is the appraisal policy's to say.
-    pub fn lookup(&self, platform: PlatformTag, subject: &[u8]) -> Result<Option<Endorsements>, EndorserError> {
+    pub fn lookup(
+        &self,
+        platform: PlatformTag,
+        subject: &[u8],
+    ) -> Result<Option<Endorsements>, EndorserError> {
         let path = self.path(platform, subject)?;
         let file = match fs::File::open(&path) {
             Ok(file) => file,
@@ -43,9 +49,13 @@ impl Cache {
         };
         let mut bytes = Vec::new();
         let mut bounded = file.take(ENDORSEMENTS_BYTES_MAX as u64 + 1);
-        bounded.read_to_end(&mut bytes).map_err(|source| io(&path, source))?;
+        bounded
+            .read_to_end(&mut bytes)
+            .map_err(|source| io(&path, source))?;
         bound("a cached file", bytes.len(), ENDORSEMENTS_BYTES_MAX)?;
-        Endorsements::decode(&bytes).map(Some).map_err(|source| EndorserError::Malformed { path, source })
+        Endorsements::decode(&bytes)
+            .map(Some)
+            .map_err(|source| EndorserError::Malformed { path, source })
     }
 
     /// Keeps the endorsements of a subject in place of what was there; a reader sees the old or the
@@ -77,7 +87,10 @@ impl Cache {
     fn path(&self, platform: PlatformTag, subject: &[u8]) -> Result<PathBuf, EndorserError> {
         bound("a subject", subject.len(), SUBJECT_BYTES_MAX)?;
         let name = hex::encode(Sha256::digest(subject));
-        Ok(self.folder.join(platform.as_str()).join(format!("{name}.{SUFFIX}")))
+        Ok(self
+            .folder
+            .join(platform.as_str())
+            .join(format!("{name}.{SUFFIX}")))
     }
 
     /// Removes the oldest entries until one more fits.
@@ -103,11 +116,22 @@ impl Cache {
 }
 
 fn bound(what: &'static str, bytes: usize, bytes_max: usize) -> Result<(), EndorserError> {
-    if bytes > bytes_max { Err(EndorserError::Bound { what, bytes, bytes_max }) } else { Ok(()) }
+    if bytes > bytes_max {
+        Err(EndorserError::Bound {
+            what,
+            bytes,
+            bytes_max,
+        })
+    } else {
+        Ok(())
+    }
 }
 
 fn io(path: &Path, source: std::io::Error) -> EndorserError {
-    EndorserError::Io { path: path.to_owned(), source }
+    EndorserError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -129,21 +153,43 @@ mod tests {
         let cache = Cache::open(&folder.path().join("cache")).expect("it opens");
         let snp = PlatformTag::AmdSevSnp;
         assert_eq!(cache.lookup(snp, b"one").expect("nothing yet"), None);
-        cache.store(snp, b"one", &endorsements(b"1")).expect("it is stored");
-        cache.store(snp, b"two", &endorsements(b"2")).expect("it is stored");
-        assert_eq!(cache.lookup(snp, b"one").expect("it is there"), Some(endorsements(b"1")));
-        assert_eq!(cache.lookup(snp, b"two").expect("it is there"), Some(endorsements(b"2")));
-        assert_eq!(cache.lookup(PlatformTag::SimulatedAmdSevSnp, b"one").expect("nothing"), None);
-        cache.store(snp, b"one", &endorsements(b"3")).expect("it is replaced");
+        cache
+            .store(snp, b"one", &endorsements(b"1"))
+            .expect("it is stored");
+        cache
+            .store(snp, b"two", &endorsements(b"2"))
+            .expect("it is stored");
+        assert_eq!(
+            cache.lookup(snp, b"one").expect("it is there"),
+            Some(endorsements(b"1"))
+        );
+        assert_eq!(
+            cache.lookup(snp, b"two").expect("it is there"),
+            Some(endorsements(b"2"))
+        );
+        assert_eq!(
+            cache
+                .lookup(PlatformTag::SimulatedAmdSevSnp, b"one")
+                .expect("nothing"),
+            None
+        );
+        cache
+            .store(snp, b"one", &endorsements(b"3"))
+            .expect("it is replaced");
         let again = Cache::open(&folder.path().join("cache")).expect("it opens");
-        assert_eq!(again.lookup(snp, b"one").expect("it is there"), Some(endorsements(b"3")));
+        assert_eq!(
+            again.lookup(snp, b"one").expect("it is there"),
+            Some(endorsements(b"3"))
+        );
     }
 
     #[test]
     fn the_file_is_where_the_documentation_says() {
         let folder = tempfile::tempdir().expect("a folder");
         let cache = Cache::open(folder.path()).expect("it opens");
-        cache.store(PlatformTag::IntelTdx, b"abc", &endorsements(b"1")).expect("it is stored");
+        cache
+            .store(PlatformTag::IntelTdx, b"abc", &endorsements(b"1"))
+            .expect("it is stored");
         // SHA-256("abc"), FIPS 180-4 example.
         let name = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad.endorsements";
         let bytes = std::fs::read(folder.path().join("intel-tdx").join(name)).expect("it is there");
@@ -155,14 +201,24 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let cache = Cache::open(folder.path()).expect("it opens");
         let snp = PlatformTag::AmdSevSnp;
-        cache.store(snp, b"one", &endorsements(b"1")).expect("it is stored");
+        cache
+            .store(snp, b"one", &endorsements(b"1"))
+            .expect("it is stored");
         let path = cache.path(snp, b"one").expect("a path");
         for broken in [&b""[..], b"\xff", &[0; super::ENDORSEMENTS_BYTES_MAX + 1]] {
             std::fs::write(&path, broken).expect("it is written");
             let error = cache.lookup(snp, b"one").expect_err("broken");
-            assert!(matches!(error, EndorserError::Malformed { .. } | EndorserError::Bound { .. }), "{error}");
+            assert!(
+                matches!(
+                    error,
+                    EndorserError::Malformed { .. } | EndorserError::Bound { .. }
+                ),
+                "{error}"
+            );
         }
-        cache.store(snp, b"one", &endorsements(b"1")).expect("it is stored");
+        cache
+            .store(snp, b"one", &endorsements(b"1"))
+            .expect("it is stored");
         assert!(cache.lookup(snp, b"one").expect("it is there").is_some());
     }
 
@@ -171,16 +227,27 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let cache = Cache::open(folder.path()).expect("it opens");
         let snp = PlatformTag::AmdSevSnp;
-        assert_eq!(cache.lookup(snp, &[0; 257]).expect_err("too long").code(), "endorser-bound");
+        assert_eq!(
+            cache.lookup(snp, &[0; 257]).expect_err("too long").code(),
+            "endorser-bound"
+        );
         let large = endorsements(&vec![0; super::ENDORSEMENTS_BYTES_MAX]);
-        assert_eq!(cache.store(snp, b"one", &large).expect_err("too large").code(), "endorser-bound");
+        assert_eq!(
+            cache.store(snp, b"one", &large).expect_err("too large").code(),
+            "endorser-bound"
+        );
         let entries = folder.path().join(snp.as_str());
         std::fs::create_dir_all(&entries).expect("a folder");
         for number in 0..ENTRIES_MAX {
             std::fs::write(entries.join(format!("{number}.endorsements")), b"").expect("it is written");
         }
-        cache.store(snp, b"one", &endorsements(b"1")).expect("it is stored");
-        assert_eq!(std::fs::read_dir(&entries).expect("a folder").count(), ENTRIES_MAX);
+        cache
+            .store(snp, b"one", &endorsements(b"1"))
+            .expect("it is stored");
+        assert_eq!(
+            std::fs::read_dir(&entries).expect("a folder").count(),
+            ENTRIES_MAX
+        );
         assert!(cache.lookup(snp, b"one").expect("it is there").is_some());
     }
 }

@@ -47,7 +47,7 @@ impl Default for Publication {
     }
 }
 
-/// Offset of the quoting enclave's report in a quote of this crate.
+/// Offset of the quoting enclave's report in a version 4 quote.
 pub const QE_REPORT_AT: usize = crate::tdx::QE_REPORT_AT;
 
 /// Signs an SNP report of any content with the machine's VCEK.
@@ -73,6 +73,10 @@ pub fn publish(
 }
 
 /// Issues the machine's VCEK again with another validity.
-pub fn reissue_vcek(platform: &mut Platform, now: UnixTime, validity_seconds: u64) -> Result<(), SimulatedError> {
+pub fn reissue_vcek(
+    platform: &mut Platform,
+    now: UnixTime,
+    validity_seconds: u64,
+) -> Result<(), SimulatedError> {
     platform.snp.reissue(Validity::new(now, validity_seconds))
 }

@@ -40,6 +40,10 @@ impl Attester for SimulatedAttester {
             Machine::Tdx(tdx, launch) => (tdx.quote(launch, report_data), tdx.endorsements()),
         };
         let evidence = evidence.map_err(|error| AttesterError::Simulated(error.to_string()))?;
-        Ok(Collected { evidence, event_log: None, endorsements })
+        Ok(Collected {
+            evidence,
+            event_log: None,
+            endorsements,
+        })
     }
 }

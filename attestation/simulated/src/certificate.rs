@@ -15,7 +15,10 @@ pub(crate) struct Validity {
 
 impl Validity {
     pub(crate) fn new(now: UnixTime, seconds: u64) -> Self {
-        Self { not_before: now, not_after: now.plus_seconds(seconds) }
+        Self {
+            not_before: now,
+            not_after: now.plus_seconds(seconds),
+        }
     }
 }
 
@@ -28,7 +31,11 @@ pub(crate) struct Extension {
 
 impl Extension {
     pub(crate) fn new(id: &str, value: Vec<u8>) -> Self {
-        Self { id: id.to_owned(), critical: false, value }
+        Self {
+            id: id.to_owned(),
+            critical: false,
+            value,
+        }
     }
 
     /// Extensions of a certificate that issues certificates and revocation lists.
@@ -42,12 +49,24 @@ impl Extension {
     }
 
     fn basic_constraints(is_ca: bool) -> Self {
-        let value = if is_ca { der::sequence(&[der::boolean(true)]) } else { der::sequence(&[]) };
-        Self { id: "2.5.29.19".to_owned(), critical: true, value }
+        let value = if is_ca {
+            der::sequence(&[der::boolean(true)])
+        } else {
+            der::sequence(&[])
+        };
+        Self {
+            id: "2.5.29.19".to_owned(),
+            critical: true,
+            value,
+        }
     }
 
     fn key_usage(bits: &[u8], unused_bits: u8) -> Self {
-        Self { id: "2.5.29.15".to_owned(), critical: true, value: der::bit_string(bits, unused_bits) }
+        Self {
+            id: "2.5.29.15".to_owned(),
+            critical: true,
+            value: der::bit_string(bits, unused_bits),
+        }
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -62,9 +81,16 @@ impl Extension {
 
 /// The name of a simulated issuer or subject. The organisation says what it is.
 pub(crate) fn name(common_name: &str) -> Vec<u8> {
-    let attribute =
-        |id: &str, text: &str| der::set(&[der::sequence(&[der::object_identifier(id), der::utf8_string(text)])]);
-    der::sequence(&[attribute("2.5.4.10", "Adyton SIMULATED"), attribute("2.5.4.3", common_name)])
+    let attribute = |id: &str, text: &str| {
+        der::set(&[der::sequence(&[
+            der::object_identifier(id),
+            der::utf8_string(text),
+        ])])
+    };
+    der::sequence(&[
+        attribute("2.5.4.10", "Adyton SIMULATED"),
+        attribute("2.5.4.3", common_name),
+    ])
 }
 
 /// Everything in a certificate but the signature.
@@ -85,7 +111,10 @@ impl Subject<'_> {
             der::integer(self.serial),
             issuer.algorithm(),
             name(issuer_name),
-            der::sequence(&[der::time(self.validity.not_before), der::time(self.validity.not_after)]),
+            der::sequence(&[
+                der::time(self.validity.not_before),
+                der::time(self.validity.not_after),
+            ]),
             name(self.common_name),
             self.spki.clone(),
             der::explicit(3, &der::sequence(&extensions)),
@@ -119,5 +148,9 @@ pub(crate) fn revocation_list(
 
 fn signed(tbs: Vec<u8>, issuer: &dyn Signer) -> Result<Vec<u8>, SimulatedError> {
     let signature = issuer.sign(&tbs)?;
-    Ok(der::sequence(&[tbs, issuer.algorithm(), der::bit_string(&signature, 0)]))
+    Ok(der::sequence(&[
+        tbs,
+        issuer.algorithm(),
+        der::bit_string(&signature, 0),
+    ]))
 }

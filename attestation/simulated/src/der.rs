@@ -21,7 +21,11 @@ fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
     if length < 0x80 {
         bytes.push(length as u8);
     } else {
-        let digits: Vec<u8> = length.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
+        let digits: Vec<u8> = length
+            .to_be_bytes()
+            .into_iter()
+            .skip_while(|byte| *byte == 0)
+            .collect();
         bytes.push(0x80 | digits.len() as u8);
         bytes.extend(digits);
     }
@@ -82,7 +86,11 @@ pub(crate) fn explicit(number: u8, contents: &[u8]) -> Vec<u8> {
 
 /// UTCTime until 2049, GeneralizedTime after (RFC 5280 section 4.1.2.5).
 pub(crate) fn time(moment: UnixTime) -> Vec<u8> {
-    let digits: String = moment.to_string().chars().filter(|character| !matches!(character, '-' | 'T' | ':')).collect();
+    let digits: String = moment
+        .to_string()
+        .chars()
+        .filter(|character| !matches!(character, '-' | 'T' | ':'))
+        .collect();
     if &digits[..4] < "2050" {
         element(UTC_TIME, &digits.as_bytes()[2..])
     } else {

@@ -38,7 +38,9 @@ impl SimulatedError {
     pub fn hint(&self) -> &'static str {
         match self {
             SimulatedError::Io { .. } => "check that the platform folder may be read and written",
-            SimulatedError::Malformed(_) | SimulatedError::Crypto(_) => "delete the platform folder and manufacture again",
+            SimulatedError::Malformed(_) | SimulatedError::Crypto(_) => {
+                "delete the platform folder and manufacture again"
+            }
         }
     }
 }

@@ -15,7 +15,11 @@ pub(crate) struct Folder(PathBuf);
 impl Folder {
     /// An existing folder, or a new one with mode 0700.
     pub(crate) fn create(path: &Path) -> Result<Self, SimulatedError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| io(path, source))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|source| io(path, source))?;
         Ok(Self(path.to_owned()))
     }
 
@@ -39,15 +43,24 @@ impl Folder {
     /// Reads a file; what is read may be a key and is wiped.
     pub(crate) fn read(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, SimulatedError> {
         let path = self.0.join(name);
-        fs::read(&path).map(Zeroizing::new).map_err(|source| io(&path, source))
+        fs::read(&path)
+            .map(Zeroizing::new)
+            .map_err(|source| io(&path, source))
     }
 
     /// Reads a file into what it holds.
-    pub(crate) fn parse<T>(&self, name: &str, parse: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, SimulatedError> {
+    pub(crate) fn parse<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<T, SimulatedError> {
         parse(&self.read(name)?).ok_or_else(|| SimulatedError::Malformed(self.0.join(name)))
     }
 }
 
 fn io(path: &Path, source: std::io::Error) -> SimulatedError {
-    SimulatedError::Io { path: path.to_owned(), source }
+    SimulatedError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }

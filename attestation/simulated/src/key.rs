@@ -27,7 +27,9 @@ pub(crate) struct RsaKey(RsaKeyPair);
 
 impl RsaKey {
     pub(crate) fn generate() -> Result<Self, SimulatedError> {
-        RsaKeyPair::generate(KeySize::Rsa4096).map(Self).map_err(|_| SimulatedError::Crypto("RSA key generation"))
+        RsaKeyPair::generate(KeySize::Rsa4096)
+            .map(Self)
+            .map_err(|_| SimulatedError::Crypto("RSA key generation"))
     }
 
     pub(crate) fn from_bytes(pkcs8: &[u8]) -> Option<Self> {
@@ -35,7 +37,10 @@ impl RsaKey {
     }
 
     pub(crate) fn expose_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SimulatedError> {
-        let pkcs8: Pkcs8V1Der<'_> = self.0.as_der().map_err(|_| SimulatedError::Crypto("RSA key encoding"))?;
+        let pkcs8: Pkcs8V1Der<'_> = self
+            .0
+            .as_der()
+            .map_err(|_| SimulatedError::Crypto("RSA key encoding"))?;
         Ok(Zeroizing::new(pkcs8.as_ref().to_vec()))
     }
 }
@@ -97,8 +102,10 @@ impl P256Key {
 
     /// `r || s` over a SHA-256 digest.
     pub(crate) fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>, SimulatedError> {
-        let signature: p256::ecdsa::Signature =
-            self.0.sign_prehash(digest).map_err(|_| SimulatedError::Crypto("ECDSA signature"))?;
+        let signature: p256::ecdsa::Signature = self
+            .0
+            .sign_prehash(digest)
+            .map_err(|_| SimulatedError::Crypto("ECDSA signature"))?;
         Ok(signature.to_bytes().to_vec())
     }
 }
@@ -142,20 +149,27 @@ impl P384Key {
     }
 
     pub(crate) fn spki(&self) -> Vec<u8> {
-        ec_spki("1.3.132.0.34", &self.0.verifying_key().to_sec1_point(false).as_bytes()[1..])
+        ec_spki(
+            "1.3.132.0.34",
+            &self.0.verifying_key().to_sec1_point(false).as_bytes()[1..],
+        )
     }
 
     /// `r || s` over a SHA-384 digest.
     pub(crate) fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>, SimulatedError> {
-        let signature: p384::ecdsa::Signature =
-            self.0.sign_prehash(digest).map_err(|_| SimulatedError::Crypto("ECDSA signature"))?;
+        let signature: p384::ecdsa::Signature = self
+            .0
+            .sign_prehash(digest)
+            .map_err(|_| SimulatedError::Crypto("ECDSA signature"))?;
         Ok(signature.to_bytes().to_vec())
     }
 }
 
 fn ec_spki(curve: &str, point: &[u8]) -> Vec<u8> {
-    let algorithm =
-        der::sequence(&[der::object_identifier("1.2.840.10045.2.1"), der::object_identifier(curve)]);
+    let algorithm = der::sequence(&[
+        der::object_identifier("1.2.840.10045.2.1"),
+        der::object_identifier(curve),
+    ]);
     der::sequence(&[algorithm, der::bit_string(&[&[0x04], point].concat(), 0)])
 }
 

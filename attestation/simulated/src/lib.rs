@@ -13,6 +13,7 @@
 pub mod adversary;
 mod attester;
 mod certificate;
+mod collateral;
 mod der;
 mod error;
 mod files;
@@ -23,8 +24,8 @@ mod policy;
 mod snp;
 mod tdx;
 
-pub use attester::SimulatedAttester;
 pub use attestation::UnixTime;
+pub use attester::SimulatedAttester;
 pub use error::SimulatedError;
 pub use measure::measure;
 pub use platform::{Flavor, Platform};

@@ -32,7 +32,9 @@ impl Flavor {
 
     /// The flavor with this text.
     pub fn from_text(text: &str) -> Option<Self> {
-        [Flavor::Snp, Flavor::Tdx].into_iter().find(|flavor| flavor.as_str() == text)
+        [Flavor::Snp, Flavor::Tdx]
+            .into_iter()
+            .find(|flavor| flavor.as_str() == text)
     }
 
     /// The tag of this flavor's evidence.
@@ -71,13 +73,21 @@ impl Platform {
     /// Loads what [`Platform::save`] wrote.
     pub fn load(folder: &Path) -> Result<Self, SimulatedError> {
         let folder = Folder::open(folder);
-        Ok(Self { snp: Snp::load(&folder)?, tdx: Tdx::load(&folder)? })
+        Ok(Self {
+            snp: Snp::load(&folder)?,
+            tdx: Tdx::load(&folder)?,
+        })
     }
 
     /// Publishes revocation lists and collateral anew, as a manufacturer does every month. Attesters
     /// that were made before keep handing over the old ones.
     pub fn renew(&mut self, now: UnixTime, validity_seconds: u64) -> Result<(), SimulatedError> {
-        crate::adversary::publish(self, now, validity_seconds, &crate::adversary::Publication::default())
+        crate::adversary::publish(
+            self,
+            now,
+            validity_seconds,
+            &crate::adversary::Publication::default(),
+        )
     }
 
     /// What the manufacturer publishes about the machine of this flavor.
@@ -90,18 +100,33 @@ impl Platform {
 
     /// A security processor that has launched what `launch_measurement` says. `host_data` is
     /// HOST_DATA of a report, and the first 32 bytes of a quote's MRCONFIGID.
-    pub fn attester(&self, flavor: Flavor, launch_measurement: [u8; 48], host_data: [u8; 32]) -> SimulatedAttester {
+    pub fn attester(
+        &self,
+        flavor: Flavor,
+        launch_measurement: [u8; 48],
+        host_data: [u8; 32],
+    ) -> SimulatedAttester {
         let machine = match flavor {
             Flavor::Snp => {
                 // Only for people: nothing relies on the report id of a simulated launch.
                 let report_id = random::<32>().map(|id| *id).unwrap_or_default();
-                let launch = snp::Launch { measurement: launch_measurement, host_data, report_id };
+                let launch = snp::Launch {
+                    measurement: launch_measurement,
+                    host_data,
+                    report_id,
+                };
                 Machine::Snp(self.snp.clone(), launch)
             }
             Flavor::Tdx => {
                 let mut mrconfigid = [0; 48];
                 mrconfigid[..32].copy_from_slice(&host_data);
-                Machine::Tdx(self.tdx.clone(), tdx::Launch { mrtd: launch_measurement, mrconfigid })
+                Machine::Tdx(
+                    self.tdx.clone(),
+                    tdx::Launch {
+                        mrtd: launch_measurement,
+                        mrconfigid,
+                    },
+                )
             }
         };
         SimulatedAttester::new(machine)
@@ -142,7 +167,10 @@ mod tests {
         for flavor in [Flavor::Snp, Flavor::Tdx] {
             assert_eq!(loaded.endorsements(flavor), platform.endorsements(flavor));
             let measurement = [7; 48];
-            assert_eq!(loaded.policy_fragment(flavor, &measurement), platform.policy_fragment(flavor, &measurement));
+            assert_eq!(
+                loaded.policy_fragment(flavor, &measurement),
+                platform.policy_fragment(flavor, &measurement)
+            );
         }
 
         let before = platform.endorsements(Flavor::Snp);
@@ -153,7 +181,9 @@ mod tests {
         assert_ne!(before.document(list), after.document(list));
 
         std::fs::write(path.join("snp-vcek.key"), [0; 48]).expect("it is written");
-        assert!(matches!(Platform::load(&path), Err(SimulatedError::Malformed(file)) if file.ends_with("snp-vcek.key")));
+        assert!(
+            matches!(Platform::load(&path), Err(SimulatedError::Malformed(file)) if file.ends_with("snp-vcek.key"))
+        );
         std::fs::remove_file(path.join("tdx-root.der")).expect("it is removed");
         std::fs::write(path.join("snp-vcek.key"), [1; 48]).expect("it is written");
         assert!(matches!(Platform::load(&path), Err(SimulatedError::Io { .. })));

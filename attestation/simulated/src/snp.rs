@@ -122,9 +122,14 @@ impl Snp {
     }
 
     /// A version 5 report of a launch.
-    pub(crate) fn report(&self, launch: &Launch, report_data: &ReportData) -> Result<Vec<u8>, SimulatedError> {
+    pub(crate) fn report(
+        &self,
+        launch: &Launch,
+        report_data: &ReportData,
+    ) -> Result<Vec<u8>, SimulatedError> {
         let mut report = vec![0; REPORT_BYTES];
-        let mut put = |offset: usize, bytes: &[u8]| report[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let mut put =
+            |offset: usize, bytes: &[u8]| report[offset..offset + bytes.len()].copy_from_slice(bytes);
         put(0x000, &5u32.to_le_bytes());
         put(0x008, &GUEST_POLICY.to_le_bytes());
         put(0x034, &1u32.to_le_bytes());
@@ -150,8 +155,14 @@ impl Snp {
 
     /// Signs whatever the signed part holds.
     pub(crate) fn sign(&self, report: &mut [u8], domain: Domain) -> Result<(), SimulatedError> {
-        let prefix = if domain == Domain::Simulated { SIGNATURE_PREFIX } else { b"" };
-        let digest = Sha384::new_with_prefix(prefix).chain_update(&report[..SIGNED_BYTES]).finalize();
+        let prefix = if domain == Domain::Simulated {
+            SIGNATURE_PREFIX
+        } else {
+            b""
+        };
+        let digest = Sha384::new_with_prefix(prefix)
+            .chain_update(&report[..SIGNED_BYTES])
+            .finalize();
         let signature = self.vcek.sign_digest(&digest)?;
         let little_endian = |part: &[u8]| part.iter().rev().copied().collect::<Vec<_>>();
         report[SIGNED_BYTES..].fill(0);
@@ -189,7 +200,8 @@ impl Snp {
 /// AMD 57230, section 3: the extensions of a VCEK, with the TCB that [`TCB`] encodes.
 fn leaf_extensions(hardware_id: &[u8]) -> Vec<Extension> {
     let [boot_loader, tee, _, _, _, _, snp, microcode] = TCB;
-    let number = |arc: &str, value: u8| Extension::new(&format!("1.3.6.1.4.1.3704.1.{arc}"), der::integer(&[value]));
+    let number =
+        |arc: &str, value: u8| Extension::new(&format!("1.3.6.1.4.1.3704.1.{arc}"), der::integer(&[value]));
     vec![
         number("1", 1),
         Extension::new("1.3.6.1.4.1.3704.1.2", der::ia5_string("Genoa")),

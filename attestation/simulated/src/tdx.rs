@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::SimulatedError;
 use crate::adversary::{Domain, Publication};
 use crate::certificate::{Extension, Subject, Validity, revocation_list};
+use crate::collateral::{qe_identity, tcb_info};
 use crate::der;
 use crate::files::Folder;
 use crate::key::{P256Key, Signer as _, random};
@@ -20,16 +21,16 @@ const CA_NAME: &str = "Intel SGX PCK Platform CA";
 const PCK_SERIAL: &[u8] = &[0x03];
 const CERTIFICATE_SECONDS: u64 = 10 * 366 * 24 * 3600;
 const VENDOR: &str = "939a7233f79c4ca9940a0db3957f0607";
-const FMSPC: [u8; 6] = [0x51, 0x4d, 0x55, 0x4c, 0x00, 0x00];
-const PCEID: [u8; 2] = [0, 0];
-const COMPONENTS: [u8; 16] = [4, 4, 2, 2, 4, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0];
-const PCESVN: u8 = 13;
+pub(crate) const FMSPC: [u8; 6] = [0x51, 0x4d, 0x55, 0x4c, 0x00, 0x00];
+pub(crate) const PCEID: [u8; 2] = [0, 0];
+pub(crate) const COMPONENTS: [u8; 16] = [4, 4, 2, 2, 4, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0];
+pub(crate) const PCESVN: u8 = 13;
 /// Module 1.5 at level 11, microcode component 4.
 const TEE_TCB_SVN: [u8; 16] = [11, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const SEPT_VE_DISABLE: u64 = 1 << 28;
 pub(crate) const XFAM: u64 = 0x602e7;
-const QE_SVN: u16 = 4;
-const QE_PRODUCT: u16 = 2;
+pub(crate) const QE_SVN: u16 = 4;
+pub(crate) const QE_PRODUCT: u16 = 2;
 pub(crate) const EVALUATION_NUMBER: u32 = 20;
 const SIGNED_BYTES: usize = 48 + 584;
 const QE_REPORT_BYTES: usize = 384;
@@ -74,12 +75,20 @@ impl Tdx {
             spki: key.spki(),
             extensions,
         };
-        let root_certificate = subject(&[0x01], ROOT_NAME, &root, Extension::authority()).issue(ROOT_NAME, &root)?;
-        let ca_certificate = subject(&[0x02], CA_NAME, &ca, Extension::authority()).issue(ROOT_NAME, &root)?;
-        let pck_certificate =
-            subject(PCK_SERIAL, "Intel SGX PCK Certificate", &pck, pck_extensions(&ppid)).issue(CA_NAME, &ca)?;
+        let root_certificate =
+            subject(&[0x01], ROOT_NAME, &root, Extension::authority()).issue(ROOT_NAME, &root)?;
+        let ca_certificate =
+            subject(&[0x02], CA_NAME, &ca, Extension::authority()).issue(ROOT_NAME, &root)?;
+        let pck_certificate = subject(
+            PCK_SERIAL,
+            "Intel SGX PCK Certificate",
+            &pck,
+            pck_extensions(&ppid),
+        )
+        .issue(CA_NAME, &ca)?;
         let tcb_signer_certificate =
-            subject(&[0x04], "Intel SGX TCB Signing", &tcb_signer, Extension::signer()).issue(ROOT_NAME, &root)?;
+            subject(&[0x04], "Intel SGX TCB Signing", &tcb_signer, Extension::signer())
+                .issue(ROOT_NAME, &root)?;
         let mut tdx = Self {
             root: Arc::new(root),
             ca: Arc::new(ca),
@@ -102,18 +111,29 @@ impl Tdx {
     }
 
     /// New revocation lists, TCB info and QE identity.
-    pub(crate) fn publish(&mut self, validity: Validity, publication: &Publication) -> Result<(), SimulatedError> {
+    pub(crate) fn publish(
+        &mut self,
+        validity: Validity,
+        publication: &Publication,
+    ) -> Result<(), SimulatedError> {
         let serials: &[&[u8]] = if publication.revoked { &[PCK_SERIAL] } else { &[] };
         self.root_list = revocation_list(ROOT_NAME, &*self.root, validity, &[])?;
         self.ca_list = revocation_list(CA_NAME, &*self.ca, validity, serials)?;
         self.tcb_info = self.signed("tcbInfo", &tcb_info(validity, publication))?;
-        self.qe_identity = self.signed("enclaveIdentity", &qe_identity(validity, &self.qe_signer, publication))?;
+        self.qe_identity = self.signed(
+            "enclaveIdentity",
+            &qe_identity(validity, &self.qe_signer, publication),
+        )?;
         Ok(())
     }
 
     fn signed(&self, name: &str, object: &str) -> Result<Vec<u8>, SimulatedError> {
         let signature = self.tcb_signer.sign_digest(&Sha256::digest(object))?;
-        Ok(format!("{{\"{name}\":{object},\"signature\":\"{}\"}}", hex::encode(signature)).into_bytes())
+        Ok(format!(
+            "{{\"{name}\":{object},\"signature\":\"{}\"}}",
+            hex::encode(signature)
+        )
+        .into_bytes())
     }
 
     pub(crate) fn endorsements(&self) -> Endorsements {
@@ -122,7 +142,9 @@ impl Tdx {
         endorsements.insert(EndorsementKind::TdxPckCrl, self.ca_list.clone());
         endorsements.insert(EndorsementKind::TdxTcbInfo, self.tcb_info.clone());
         endorsements.insert(EndorsementKind::TdxQeIdentity, self.qe_identity.clone());
-        let chain = [&self.tcb_signer_certificate, &self.root_certificate].map(pem).concat();
+        let chain = [&self.tcb_signer_certificate, &self.root_certificate]
+            .map(pem)
+            .concat();
         endorsements.insert(EndorsementKind::TdxTcbSigningChain, chain.into_bytes());
         endorsements
     }
@@ -134,7 +156,8 @@ impl Tdx {
     /// A version 4 quote of a launch.
     pub(crate) fn quote(&self, launch: &Launch, report_data: &ReportData) -> Result<Vec<u8>, SimulatedError> {
         let mut quote = vec![0; SIGNED_BYTES];
-        let mut put = |offset: usize, bytes: &[u8]| quote[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let mut put =
+            |offset: usize, bytes: &[u8]| quote[offset..offset + bytes.len()].copy_from_slice(bytes);
         put(0, &4u16.to_le_bytes());
         put(2, &2u16.to_le_bytes());
         put(4, &0x81u32.to_le_bytes());
@@ -147,7 +170,13 @@ impl Tdx {
         put(body + 184, &launch.mrconfigid);
         put(body + 520, report_data);
 
-        let chain = [&self.pck_certificate, &self.ca_certificate, &self.root_certificate].map(pem).concat();
+        let chain = [
+            &self.pck_certificate,
+            &self.ca_certificate,
+            &self.root_certificate,
+        ]
+        .map(pem)
+        .concat();
         let mut certification = vec![0; QE_REPORT_BYTES + 64];
         certification.extend((AUTHENTICATION.len() as u16).to_le_bytes());
         certification.extend(AUTHENTICATION);
@@ -170,19 +199,33 @@ impl Tdx {
         Ok(quote)
     }
 
-    /// Signs whatever header, body and QE report hold.
+    /// Signs whatever header, body and QE report of a version 4 or 5 quote hold.
     pub(crate) fn sign(&self, quote: &mut [u8], domain: Domain) -> Result<(), SimulatedError> {
-        let prefix = if domain == Domain::Simulated { SIGNATURE_PREFIX } else { b"" };
+        let prefix = if domain == Domain::Simulated {
+            SIGNATURE_PREFIX
+        } else {
+            b""
+        };
         let digest = |bytes: &[u8]| Sha256::new_with_prefix(prefix).chain_update(bytes).finalize();
+        // Version 5 puts type and size before the body.
+        let signed = if quote[0] == 5 {
+            48 + 6 + usize::from(u16::from_le_bytes([quote[50], quote[51]]))
+        } else {
+            SIGNED_BYTES
+        };
         let point = self.attestation.point();
-        quote[ATTESTATION_KEY_AT..ATTESTATION_KEY_AT + 64].copy_from_slice(&point);
-        let binding = Sha256::new().chain_update(&point).chain_update(AUTHENTICATION).finalize();
-        let report_data = QE_REPORT_AT + 320;
-        quote[report_data..report_data + 32].copy_from_slice(&binding);
-        let signature = self.attestation.sign_digest(&digest(&quote[..SIGNED_BYTES]))?;
-        quote[SIGNED_BYTES + 4..SIGNED_BYTES + 68].copy_from_slice(&signature);
-        let qe_end = QE_REPORT_AT + QE_REPORT_BYTES;
-        let signature = self.pck.sign_digest(&digest(&quote[QE_REPORT_AT..qe_end]))?;
+        let key = signed + 4 + 64;
+        quote[key..key + 64].copy_from_slice(&point);
+        let binding = Sha256::new()
+            .chain_update(&point)
+            .chain_update(AUTHENTICATION)
+            .finalize();
+        let qe_report = key + 64 + 6;
+        quote[qe_report + 320..qe_report + 352].copy_from_slice(&binding);
+        let signature = self.attestation.sign_digest(&digest(&quote[..signed]))?;
+        quote[signed + 4..key].copy_from_slice(&signature);
+        let qe_end = qe_report + QE_REPORT_BYTES;
+        let signature = self.pck.sign_digest(&digest(&quote[qe_report..qe_end]))?;
         quote[qe_end..qe_end + 64].copy_from_slice(&signature);
         Ok(())
     }
@@ -241,20 +284,31 @@ impl Tdx {
     }
 }
 
-const ATTESTATION_KEY_AT: usize = SIGNED_BYTES + 4 + 64;
-pub(crate) const QE_REPORT_AT: usize = ATTESTATION_KEY_AT + 64 + 6;
+/// After the length, the signature, the attestation key and the head of the certification data.
+pub(crate) const QE_REPORT_AT: usize = SIGNED_BYTES + 4 + 64 + 64 + 6;
 
 fn pem(certificate: &Vec<u8>) -> String {
     let digits = STANDARD.encode(certificate);
-    let lines: Vec<&str> = digits.as_bytes().chunks(64).map(|line| str::from_utf8(line).expect("base64")).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    let lines: Vec<&str> = digits
+        .as_bytes()
+        .chunks(64)
+        .map(|line| str::from_utf8(line).expect("base64"))
+        .collect();
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        lines.join("\n")
+    )
 }
 
 /// Intel SGX PCK Certificate and CRL Profile, section 1.3.5.
 fn pck_extensions(ppid: &[u8]) -> Vec<Extension> {
     const ARC: &str = "1.2.840.113741.1.13.1";
-    let entry = |arc: &str, value: Vec<u8>| der::sequence(&[der::object_identifier(&format!("{ARC}.{arc}")), value]);
-    let mut tcb: Vec<_> = (1..).zip(COMPONENTS).map(|(n, svn)| entry(&format!("2.{n}"), der::integer(&[svn]))).collect();
+    let entry =
+        |arc: &str, value: Vec<u8>| der::sequence(&[der::object_identifier(&format!("{ARC}.{arc}")), value]);
+    let mut tcb: Vec<_> = (1..)
+        .zip(COMPONENTS)
+        .map(|(n, svn)| entry(&format!("2.{n}"), der::integer(&[svn])))
+        .collect();
     tcb.push(entry("2.17", der::integer(&[PCESVN])));
     tcb.push(entry("2.18", der::octets(&COMPONENTS)));
     let sgx = der::sequence(&[
@@ -266,47 +320,4 @@ fn pck_extensions(ppid: &[u8]) -> Vec<Extension> {
     let mut extensions = Extension::signer();
     extensions.push(Extension::new(ARC, sgx));
     extensions
-}
-
-fn tcb_info(validity: Validity, publication: &Publication) -> String {
-    let components = |svns: &[u8; 16]| {
-        let list: Vec<_> = svns.iter().map(|svn| format!("{{\"svn\":{svn}}}")).collect();
-        list.join(",")
-    };
-    let module = "\"mrsigner\":\"000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000\",\"attributes\":\"0000000000000000\",\"attributesMask\":\"FFFFFFFFFFFFFFFF\"";
-    let level = |svns: &[u8; 16], pcesvn: u8, status: &str| {
-        format!(
-            "{{\"tcb\":{{\"sgxtcbcomponents\":[{}],\"pcesvn\":{pcesvn},\"tdxtcbcomponents\":[{}]}},\"tcbDate\":\"{}\",\"tcbStatus\":\"{status}\",\"advisoryIDs\":[{}]}}",
-            components(svns),
-            components(&[5, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-            validity.not_before,
-            publication.advisories.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(","),
-        )
-    };
-    format!(
-        "{{\"id\":\"{}\",\"version\":3,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",\"fmspc\":\"{}\",\"pceId\":\"{}\",\"tcbType\":0,\"tcbEvaluationDataNumber\":{EVALUATION_NUMBER},\"tdxModule\":{{{module}}},\"tdxModuleIdentities\":[{{\"id\":\"TDX_01\",{module},\"tcbLevels\":[{}]}}],\"tcbLevels\":[{},{}]}}",
-        publication.tcb_info_id,
-        validity.not_before,
-        validity.not_after,
-        hex::encode_upper(FMSPC),
-        hex::encode_upper(PCEID),
-        isv_level(11, publication.module_status, validity),
-        level(&COMPONENTS, PCESVN, publication.platform_status),
-        level(&[0; 16], 0, "OutOfDate"),
-    )
-}
-
-fn qe_identity(validity: Validity, signer: &[u8; 32], publication: &Publication) -> String {
-    format!(
-        "{{\"id\":\"{}\",\"version\":2,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",\"tcbEvaluationDataNumber\":{EVALUATION_NUMBER},\"miscselect\":\"00000000\",\"miscselectMask\":\"FFFFFFFF\",\"attributes\":\"11000000000000000000000000000000\",\"attributesMask\":\"FBFFFFFFFFFFFFFF0000000000000000\",\"mrsigner\":\"{}\",\"isvprodid\":{QE_PRODUCT},\"tcbLevels\":[{}]}}",
-        publication.qe_identity_id,
-        validity.not_before,
-        validity.not_after,
-        hex::encode_upper(signer),
-        isv_level(QE_SVN, publication.qe_status, validity),
-    )
-}
-
-fn isv_level(isvsvn: u16, status: &str, validity: Validity) -> String {
-    format!("{{\"tcb\":{{\"isvsvn\":{isvsvn}}},\"tcbDate\":\"{}\",\"tcbStatus\":\"{status}\"}}", validity.not_before)
 }

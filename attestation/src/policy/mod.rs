@@ -78,8 +78,8 @@ struct Simulated {
 impl AppraisalPolicy {
     /// Reads a policy from TOML.
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
-        let document: Document =
-            toml::from_str(text).map_err(|error| PolicyError::Syntax(error.to_string().trim_end().to_string()))?;
+        let document: Document = toml::from_str(text)
+            .map_err(|error| PolicyError::Syntax(error.to_string().trim_end().to_string()))?;
         document.check()
     }
 
@@ -112,14 +112,20 @@ impl AppraisalPolicy {
 /// A policy inside another document, as in a broker's release policy.
 impl<'de> Deserialize<'de> for AppraisalPolicy {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Document::deserialize(deserializer)?.check().map_err(serde::de::Error::custom)
+        Document::deserialize(deserializer)?
+            .check()
+            .map_err(serde::de::Error::custom)
     }
 }
 
 impl Document {
     fn check(self) -> Result<AppraisalPolicy, PolicyError> {
-        let refuse =
-            |key: &str, reason: &str| Err(PolicyError::Value { key: key.to_string(), reason: reason.to_string() });
+        let refuse = |key: &str, reason: &str| {
+            Err(PolicyError::Value {
+                key: key.to_string(),
+                reason: reason.to_string(),
+            })
+        };
         if self.version != VERSION {
             return refuse("version", "this verifier reads version 1");
         }
@@ -148,13 +154,22 @@ impl Document {
             simulated_snp: simulated.snp,
             simulated_tdx: simulated.tdx,
         };
-        if !PlatformTag::ALL.into_iter().any(|platform| policy.accepts(platform)) {
+        if !PlatformTag::ALL
+            .into_iter()
+            .any(|platform| policy.accepts(platform))
+        {
             return refuse("snp, tdx, danger.simulated", "no platform is accepted");
         }
         policy.snp.iter().try_for_each(|snp| snp.check("snp", false))?;
         policy.tdx.iter().try_for_each(|tdx| tdx.check("tdx", false))?;
-        policy.simulated_snp.iter().try_for_each(|snp| snp.check("danger.simulated.snp", true))?;
-        policy.simulated_tdx.iter().try_for_each(|tdx| tdx.check("danger.simulated.tdx", true))?;
+        policy
+            .simulated_snp
+            .iter()
+            .try_for_each(|snp| snp.check("danger.simulated.snp", true))?;
+        policy
+            .simulated_tdx
+            .iter()
+            .try_for_each(|tdx| tdx.check("danger.simulated.tdx", true))?;
         Ok(policy)
     }
 }

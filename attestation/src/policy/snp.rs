@@ -205,7 +205,12 @@ impl<'de> Deserialize<'de> for AbiVersion {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.split_once('.')
-            .and_then(|(major, minor)| Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? }))
+            .and_then(|(major, minor)| {
+                Some(Self {
+                    major: major.parse().ok()?,
+                    minor: minor.parse().ok()?,
+                })
+            })
             .ok_or_else(|| serde::de::Error::custom("expected \"major.minor\""))
     }
 }
@@ -214,7 +219,10 @@ impl SnpPolicy {
     /// Checks what types cannot; `table` is for messages.
     pub(super) fn check(&self, table: &str, simulated: bool) -> Result<(), PolicyError> {
         let refuse = |key: &str, reason: &str| {
-            Err(PolicyError::Value { key: [table, key].join("."), reason: reason.to_string() })
+            Err(PolicyError::Value {
+                key: [table, key].join("."),
+                reason: reason.to_string(),
+            })
         };
         match (&self.root_certificate, simulated) {
             (None, true) => return refuse("root_certificate", "a simulated platform must name its root"),
@@ -230,8 +238,15 @@ impl SnpPolicy {
         if self.minimum_tcb.is_empty() {
             return refuse("minimum_tcb", "an empty list accepts nothing");
         }
-        if let Some(version) = self.report_versions.iter().find(|version| !matches!(version, 2..=5)) {
-            return refuse("report_versions", &alloc::format!("version {version} is not known"));
+        if let Some(version) = self
+            .report_versions
+            .iter()
+            .find(|version| !matches!(version, 2..=5))
+        {
+            return refuse(
+                "report_versions",
+                &alloc::format!("version {version} is not known"),
+            );
         }
         for entry in &self.minimum_tcb {
             if entry.fmc.is_some() != (entry.generation == Generation::Turin) {

@@ -82,7 +82,10 @@ impl TdxPolicy {
     /// Checks what types cannot; `table` is for messages.
     pub(super) fn check(&self, table: &str, simulated: bool) -> Result<(), PolicyError> {
         let refuse = |key: &str, reason: &str| {
-            Err(PolicyError::Value { key: [table, key].join("."), reason: reason.to_string() })
+            Err(PolicyError::Value {
+                key: [table, key].join("."),
+                reason: reason.to_string(),
+            })
         };
         match (&self.root_certificate, simulated) {
             (None, true) => return refuse("root_certificate", "a simulated platform must name its root"),
@@ -91,12 +94,18 @@ impl TdxPolicy {
         }
         for attributes in self.td_attributes.iter() {
             if attributes & (TUD_MASK | MIGRATABLE) != 0 {
-                return refuse("td_attributes", "debug and migratable trust domains are never accepted");
+                return refuse(
+                    "td_attributes",
+                    "debug and migratable trust domains are never accepted",
+                );
             }
         }
         for exception in &self.tcb_exceptions {
             if !exception.status.may_be_excepted() {
-                return refuse("tcb_exceptions.status", "only hardening and configuration may be excepted");
+                return refuse(
+                    "tcb_exceptions.status",
+                    "only hardening and configuration may be excepted",
+                );
             }
         }
         Ok(())

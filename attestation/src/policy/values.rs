@@ -37,7 +37,11 @@ impl<const N: usize> AnyOf<N> {
 
     /// From a list that was read; `None` if it is empty.
     pub(crate) fn new(values: Vec<[u8; N]>) -> Option<Self> {
-        if values.is_empty() { None } else { Some(Self(values)) }
+        if values.is_empty() {
+            None
+        } else {
+            Some(Self(values))
+        }
     }
 }
 
@@ -88,7 +92,11 @@ impl AnyNumber {
 impl<'de> Deserialize<'de> for AnyNumber {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let values = Vec::<u64>::deserialize(deserializer)?;
-        if values.is_empty() { Err(D::Error::custom("an empty list accepts nothing")) } else { Ok(Self(values)) }
+        if values.is_empty() {
+            Err(D::Error::custom("an empty list accepts nothing"))
+        } else {
+            Ok(Self(values))
+        }
     }
 }
 

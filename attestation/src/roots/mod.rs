@@ -14,7 +14,9 @@ const INTEL: &str = include_str!("intel-sgx-root-ca.pem");
 
 /// The ARK of each generation.
 pub(crate) fn amd() -> Vec<(Generation, TrustAnchor)> {
-    AMD.into_iter().map(|(generation, pem)| (generation, anchor(pem))).collect()
+    AMD.into_iter()
+        .map(|(generation, pem)| (generation, anchor(pem)))
+        .collect()
 }
 
 /// Intel SGX Root CA.
@@ -38,12 +40,23 @@ mod tests {
     #[test]
     fn built_in_roots_are_the_manufacturers() {
         let spki_sha256 = |certificate: &[u8]| {
-            hex::encode(Sha256::digest(Certificate::parse(certificate).expect("a certificate").spki))
+            hex::encode(Sha256::digest(
+                Certificate::parse(certificate).expect("a certificate").spki,
+            ))
         };
         let expected = [
-            ("ARK-Milan", "9f056bee44377e29308cb5ffa895bdfb62d18881fa6bed8d6f075b0204089cb9"),
-            ("ARK-Genoa", "429a69c9422aa258ee4d8db5fcda9c6470ef15f8cd5a9cebd6cbc7d90b863831"),
-            ("ARK-Turin", "4f125410563a2ab9a50356f9243f6fe0b6f73de98603f53f90339c70e9d7ad08"),
+            (
+                "ARK-Milan",
+                "9f056bee44377e29308cb5ffa895bdfb62d18881fa6bed8d6f075b0204089cb9",
+            ),
+            (
+                "ARK-Genoa",
+                "429a69c9422aa258ee4d8db5fcda9c6470ef15f8cd5a9cebd6cbc7d90b863831",
+            ),
+            (
+                "ARK-Turin",
+                "4f125410563a2ab9a50356f9243f6fe0b6f73de98603f53f90339c70e9d7ad08",
+            ),
         ];
         for ((generation, anchor), (name, digest)) in amd().iter().zip(expected) {
             assert_eq!(anchor.common_name, name);

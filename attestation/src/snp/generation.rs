@@ -45,7 +45,9 @@ impl Generation {
 
     /// Whether a leaf's product name is of this generation: the name, or the name and a stepping.
     pub(crate) fn has_product(self, product: &str) -> bool {
-        product.strip_prefix(self.name()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        product
+            .strip_prefix(self.name())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 
     /// Bytes of the hardware id in a VCEK; CHIP_ID is that and zeros.

@@ -49,7 +49,11 @@ impl Leaf {
             _ => return Err(Asn1Fault),
         };
         let turin = generation == Generation::Turin;
-        let identity = if kind == SigningKey::Vcek { HARDWARE_ID } else { CSP_ID };
+        let identity = if kind == SigningKey::Vcek {
+            HARDWARE_ID
+        } else {
+            CSP_ID
+        };
         let expected = [
             STRUCT_VERSION,
             PRODUCT_NAME,
@@ -69,14 +73,22 @@ impl Leaf {
             return Err(Asn1Fault);
         }
         version(certificate, STRUCT_VERSION)?;
-        let zero = if turin { &[SPL_5, SPL_6, SPL_7][..] } else { &[SPL_4, SPL_5, SPL_6, SPL_7] };
+        let zero = if turin {
+            &[SPL_5, SPL_6, SPL_7][..]
+        } else {
+            &[SPL_4, SPL_5, SPL_6, SPL_7]
+        };
         for id in zero {
             if version(certificate, *id)? != 0 {
                 return Err(Asn1Fault);
             }
         }
         let tcb = TcbVersion {
-            fmc: if turin { Some(version(certificate, FMC)?) } else { None },
+            fmc: if turin {
+                Some(version(certificate, FMC)?)
+            } else {
+                None
+            },
             boot_loader: version(certificate, BOOT_LOADER)?,
             tee: version(certificate, TEE)?,
             snp: version(certificate, SNP)?,
@@ -87,7 +99,12 @@ impl Leaf {
             SigningKey::Vcek => (hardware_id(identity, generation)?.to_vec(), Vec::new()),
             SigningKey::Vlek => (Vec::new(), ia5_string(identity)?.as_bytes().to_vec()),
         };
-        Ok(Self { kind, tcb, hardware_id, provider })
+        Ok(Self {
+            kind,
+            tcb,
+            hardware_id,
+            provider,
+        })
     }
 }
 
@@ -118,5 +135,9 @@ fn hardware_id(value: &[u8], generation: Generation) -> Result<&[u8], Asn1Fault>
     let mut reader = Asn1Reader::new(value)?;
     let octets = reader.octets()?;
     reader.end()?;
-    if octets.len() == bytes { Ok(octets) } else { Err(Asn1Fault) }
+    if octets.len() == bytes {
+        Ok(octets)
+    } else {
+        Err(Asn1Fault)
+    }
 }

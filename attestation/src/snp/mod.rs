@@ -3,14 +3,17 @@
 //! 1. [`report`] reads the 1184 raw bytes.
 //! 2. [`generation`] and [`tcb`] say which processor it is and how its versions are laid out.
 //! 3. [`leaf`] reads the VCEK or VLEK.
-//! 4. [`examine`] records one clause for each rule of [`rules`].
+//! 4. [`examine`] records one clause for each rule of [`rules`], with [`endorsed`], [`versions`], [`launch`].
 
+mod endorsed;
 mod examine;
 mod generation;
+mod launch;
 mod leaf;
 mod report;
 mod rules;
 mod tcb;
+mod versions;
 
 pub(crate) use examine::{Evidence, examine};
 pub(crate) use generation::Generation;

@@ -68,7 +68,9 @@ impl<'a> Report<'a> {
 
     /// `N` bytes at an offset that this file states; every one lies inside the report.
     fn at<const N: usize>(&self, offset: usize) -> &'a [u8; N] {
-        self.0[offset..offset + N].try_into().expect("N bytes were cut out")
+        self.0[offset..offset + N]
+            .try_into()
+            .expect("N bytes were cut out")
     }
 
     fn u32_at(&self, offset: usize) -> u32 {
@@ -163,7 +165,11 @@ impl<'a> Report<'a> {
 
     /// CPUID family, model and stepping; `None` in version 2, which does not carry them.
     pub(crate) fn processor(&self) -> Option<[u8; 3]> {
-        if self.version() == 2 { None } else { Some(*self.at(0x188)) }
+        if self.version() == 2 {
+            None
+        } else {
+            Some(*self.at(0x188))
+        }
     }
 
     pub(crate) fn chip_id(&self) -> &'a [u8; 64] {
@@ -221,11 +227,21 @@ impl<'a> Report<'a> {
             3 | 4 => [0x18b..0x1a0, 0x1f8..0x2a0],
             _ => [0x18b..0x1a0, 0x208..0x2a0],
         };
-        let always = [0x049..0x050, 0x1eb..0x1ec, 0x1ef..0x1f0, 0x2d0..0x2e8, 0x318..REPORT_BYTES];
+        let always = [
+            0x049..0x050,
+            0x1eb..0x1ec,
+            0x1ef..0x1f0,
+            0x2d0..0x2e8,
+            0x318..REPORT_BYTES,
+        ];
         if self.0[0x048] & 0xe0 != 0 {
             return Some(0x048);
         }
-        always.into_iter().chain(version_specific).flatten().find(|offset| self.0[*offset] != 0)
+        always
+            .into_iter()
+            .chain(version_specific)
+            .flatten()
+            .find(|offset| self.0[*offset] != 0)
     }
 }
 

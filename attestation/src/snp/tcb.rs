@@ -35,12 +35,20 @@ impl TcbVersion {
     pub(crate) fn parse(generation: Generation, bytes: &[u8; 8]) -> Option<Self> {
         let [a, b, c, d, e, f, g, microcode] = *bytes;
         match generation {
-            Generation::Milan | Generation::Genoa if [c, d, e, f] == [0; 4] => {
-                Some(Self { fmc: None, boot_loader: a, tee: b, snp: g, microcode })
-            }
-            Generation::Turin if [e, f, g] == [0; 3] => {
-                Some(Self { fmc: Some(a), boot_loader: b, tee: c, snp: d, microcode })
-            }
+            Generation::Milan | Generation::Genoa if [c, d, e, f] == [0; 4] => Some(Self {
+                fmc: None,
+                boot_loader: a,
+                tee: b,
+                snp: g,
+                microcode,
+            }),
+            Generation::Turin if [e, f, g] == [0; 3] => Some(Self {
+                fmc: Some(a),
+                boot_loader: b,
+                tee: c,
+                snp: d,
+                microcode,
+            }),
             _ => None,
         }
     }
@@ -61,7 +69,11 @@ impl fmt::Display for TcbVersion {
         if let Some(fmc) = self.fmc {
             write!(f, "fmc {fmc} ")?;
         }
-        write!(f, "boot-loader {} tee {} snp {} microcode {}", self.boot_loader, self.tee, self.snp, self.microcode)
+        write!(
+            f,
+            "boot-loader {} tee {} snp {} microcode {}",
+            self.boot_loader, self.tee, self.snp, self.microcode
+        )
     }
 }
 
@@ -99,28 +111,58 @@ mod tests {
     fn the_same_bytes_mean_different_things() {
         let bytes = [1, 2, 0, 0, 0, 0, 3, 4];
         let genoa = TcbVersion::parse(Generation::Genoa, &bytes);
-        assert_eq!(genoa, Some(TcbVersion { fmc: None, boot_loader: 1, tee: 2, snp: 3, microcode: 4 }));
+        assert_eq!(
+            genoa,
+            Some(TcbVersion {
+                fmc: None,
+                boot_loader: 1,
+                tee: 2,
+                snp: 3,
+                microcode: 4
+            })
+        );
         assert_eq!(TcbVersion::parse(Generation::Turin, &bytes), None);
         let turin = TcbVersion::parse(Generation::Turin, &[1, 2, 3, 4, 0, 0, 0, 5]);
-        assert_eq!(turin, Some(TcbVersion { fmc: Some(1), boot_loader: 2, tee: 3, snp: 4, microcode: 5 }));
+        assert_eq!(
+            turin,
+            Some(TcbVersion {
+                fmc: Some(1),
+                boot_loader: 2,
+                tee: 3,
+                snp: 4,
+                microcode: 5
+            })
+        );
     }
 
     #[test]
     fn every_reserved_byte_must_be_zero() {
-        for (generation, reserved) in
-            [(Generation::Milan, &[2, 3, 4, 5][..]), (Generation::Genoa, &[2, 3, 4, 5]), (Generation::Turin, &[4, 5, 6])]
-        {
+        for (generation, reserved) in [
+            (Generation::Milan, &[2, 3, 4, 5][..]),
+            (Generation::Genoa, &[2, 3, 4, 5]),
+            (Generation::Turin, &[4, 5, 6]),
+        ] {
             for at in reserved {
                 let mut bytes = [0; 8];
                 bytes[*at] = 1;
-                assert_eq!(TcbVersion::parse(generation, &bytes), None, "{generation} byte {at}");
+                assert_eq!(
+                    TcbVersion::parse(generation, &bytes),
+                    None,
+                    "{generation} byte {at}"
+                );
             }
         }
     }
 
     #[test]
     fn each_component_counts_below_equal_and_above() {
-        let base = TcbVersion { fmc: Some(5), boot_loader: 5, tee: 5, snp: 5, microcode: 5 };
+        let base = TcbVersion {
+            fmc: Some(5),
+            boot_loader: 5,
+            tee: 5,
+            snp: 5,
+            microcode: 5,
+        };
         let with = |component: usize, value: u8| {
             let mut tcb = base;
             match component {

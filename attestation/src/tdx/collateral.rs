@@ -43,12 +43,18 @@ struct QeIdentityResponse<'a> {
 impl<'a> Signed<'a> {
     pub(crate) fn tcb_info(document: &'a [u8]) -> Option<Self> {
         let response: TcbInfoResponse<'a> = read(document)?;
-        Some(Self { object: response.object.get(), signature: signature(&response.signature)? })
+        Some(Self {
+            object: response.object.get(),
+            signature: signature(&response.signature)?,
+        })
     }
 
     pub(crate) fn qe_identity(document: &'a [u8]) -> Option<Self> {
         let response: QeIdentityResponse<'a> = read(document)?;
-        Some(Self { object: response.object.get(), signature: signature(&response.signature)? })
+        Some(Self {
+            object: response.object.get(),
+            signature: signature(&response.signature)?,
+        })
     }
 
     /// The object, if `key` signed its bytes and they have the form of `T`.
@@ -65,11 +71,19 @@ impl<'a> Signed<'a> {
 fn signature(text: &str) -> Option<[u8; 64]> {
     let mut bytes = [0; 64];
     hex::decode_to_slice(text, &mut bytes).ok()?;
-    if hex::encode(bytes) == text { Some(bytes) } else { None }
+    if hex::encode(bytes) == text {
+        Some(bytes)
+    } else {
+        None
+    }
 }
 
 fn read<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Option<T> {
-    if document.len() > DOCUMENT_BYTES_MAX { None } else { serde_json::from_slice(document).ok() }
+    if document.len() > DOCUMENT_BYTES_MAX {
+        None
+    } else {
+        serde_json::from_slice(document).ok()
+    }
 }
 
 /// `N` bytes in hexadecimal digits of either case.

@@ -29,7 +29,10 @@ pub(crate) fn platform<'a>(info: &'a TcbInfo, pck: &Pck, tee_tcb_svn: &[u8; 16])
                 && pck.pcesvn >= level.tcb.pcesvn
                 && reaches(&tee_tcb_svn[from..], &level.tcb.tdxtcbcomponents[from..])
         })
-        .map(|level| Level { status: level.tcb_status, advisories: &level.advisories })
+        .map(|level| Level {
+            status: level.tcb_status,
+            advisories: &level.advisories,
+        })
 }
 
 /// What the module must be, by the major version that the quote shows.
@@ -47,7 +50,10 @@ impl<'a> Module<'a> {
             return Some(Module::Unversioned(&info.tdx_module));
         }
         let id = format!("TDX_{major:02X}");
-        info.tdx_module_identities.iter().find(|identity| identity.id == id).map(Module::Versioned)
+        info.tdx_module_identities
+            .iter()
+            .find(|identity| identity.id == id)
+            .map(Module::Versioned)
     }
 
     /// Whether the module that the quote shows was signed as it must be.
@@ -63,7 +69,10 @@ impl<'a> Module<'a> {
 
     pub(crate) fn level(&self, tee_tcb_svn: &[u8; 16]) -> Option<Level<'a>> {
         match self {
-            Module::Unversioned(_) => Some(Level { status: TcbStatus::UpToDate, advisories: &[] }),
+            Module::Unversioned(_) => Some(Level {
+                status: TcbStatus::UpToDate,
+                advisories: &[],
+            }),
             Module::Versioned(named) => isv(&named.tcb_levels, u16::from(tee_tcb_svn[0])),
         }
     }
@@ -90,7 +99,10 @@ fn isv(levels: &[IsvLevel], isvsvn: u16) -> Option<Level<'_>> {
     levels
         .iter()
         .find(|level| isvsvn >= level.tcb.isvsvn)
-        .map(|level| Level { status: level.tcb_status, advisories: &level.advisories })
+        .map(|level| Level {
+            status: level.tcb_status,
+            advisories: &level.advisories,
+        })
 }
 
 fn masked<'a>(value: &'a [u8], mask: &'a [u8]) -> impl Iterator<Item = u8> + 'a {

@@ -4,10 +4,13 @@
 //! 2. [`pck`] reads the platform's certificate.
 //! 3. [`collateral`] reads TCB info and QE identity from their exact signed JSON.
 //! 4. [`status`] converges the levels of platform, module and quoting enclave: worst wins.
-//! 5. [`examine`] records one clause for each rule of [`rules`].
+//! 5. [`examine`] records one clause for each rule of [`rules`], with [`chain`], [`currency`], [`launch`].
 
+mod chain;
 mod collateral;
+mod currency;
 mod examine;
+mod launch;
 mod level;
 mod pck;
 mod quote;

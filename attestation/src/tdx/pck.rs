@@ -78,9 +78,13 @@ fn components(mut reader: Asn1Reader<'_>) -> Result<([u8; 16], u16), Asn1Fault> 
     };
     let mut components = [0; 16];
     for (number, component) in (1..).zip(&mut components) {
-        *component = value(number)?.and_then(|value| u8::try_from(value).ok()).ok_or(Asn1Fault)?;
+        *component = value(number)?
+            .and_then(|value| u8::try_from(value).ok())
+            .ok_or(Asn1Fault)?;
     }
-    let pcesvn = value(17)?.and_then(|value| u16::try_from(value).ok()).ok_or(Asn1Fault)?;
+    let pcesvn = value(17)?
+        .and_then(|value| u16::try_from(value).ok())
+        .ok_or(Asn1Fault)?;
     value(18)?;
     reader.end()?;
     Ok((components, pcesvn))

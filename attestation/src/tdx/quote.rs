@@ -173,7 +173,9 @@ impl<'a> Header<'a> {
 impl<'a> Body<'a> {
     /// `N` bytes at an offset below 584, the length of the shorter body.
     fn at<const N: usize>(&self, offset: usize) -> &'a [u8; N] {
-        self.0[offset..offset + N].try_into().expect("N bytes were cut out")
+        self.0[offset..offset + N]
+            .try_into()
+            .expect("N bytes were cut out")
     }
 
     pub(crate) fn tee_tcb_svn(&self) -> &'a [u8; 16] {
@@ -228,7 +230,9 @@ impl<'a> Body<'a> {
 
 impl QeReport<'_> {
     fn at<const N: usize>(&self, offset: usize) -> &[u8; N] {
-        self.0[offset..offset + N].try_into().expect("N bytes were cut out")
+        self.0[offset..offset + N]
+            .try_into()
+            .expect("N bytes were cut out")
     }
 
     pub(crate) fn miscselect(&self) -> &[u8; 4] {

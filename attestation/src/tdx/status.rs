@@ -40,7 +40,11 @@ impl TcbStatus {
         if faults & REVOKED != 0 {
             TcbStatus::Revoked
         } else if faults & OUT_OF_DATE != 0 {
-            if faults & CONFIGURATION != 0 { TcbStatus::OutOfDateConfigurationNeeded } else { TcbStatus::OutOfDate }
+            if faults & CONFIGURATION != 0 {
+                TcbStatus::OutOfDateConfigurationNeeded
+            } else {
+                TcbStatus::OutOfDate
+            }
         } else if faults & CONFIGURATION != 0 {
             if faults & HARDENING != 0 {
                 TcbStatus::ConfigurationAndSWHardeningNeeded
@@ -91,7 +95,13 @@ mod tests {
                 assert_eq!(status.converge(other), other.converge(status));
             }
         }
-        assert_eq!(ConfigurationNeeded.converge(SWHardeningNeeded), ConfigurationAndSWHardeningNeeded);
-        assert_eq!(OutOfDate.converge(ConfigurationNeeded), OutOfDateConfigurationNeeded);
+        assert_eq!(
+            ConfigurationNeeded.converge(SWHardeningNeeded),
+            ConfigurationAndSWHardeningNeeded
+        );
+        assert_eq!(
+            OutOfDate.converge(ConfigurationNeeded),
+            OutOfDateConfigurationNeeded
+        );
     }
 }

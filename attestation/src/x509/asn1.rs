@@ -39,7 +39,11 @@ impl<'a> Asn1Reader<'a> {
     /// The contents of the next element, which must carry `tag`.
     pub(crate) fn contents(&mut self, tag: Tag) -> Result<&'a [u8], Asn1Fault> {
         let any = AnyRef::decode(&mut self.0)?;
-        if any.tag() == tag { Ok(any.value()) } else { Err(Asn1Fault) }
+        if any.tag() == tag {
+            Ok(any.value())
+        } else {
+            Err(Asn1Fault)
+        }
     }
 
     pub(crate) fn sequence(&mut self) -> Result<Asn1Reader<'a>, Asn1Fault> {
@@ -82,7 +86,9 @@ impl<'a> Asn1Reader<'a> {
         if contents[0] >= 0x80 || contents.len() > 5 {
             return Err(Asn1Fault);
         }
-        let value = contents.iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+        let value = contents
+            .iter()
+            .fold(0u64, |value, byte| value << 8 | u64::from(*byte));
         u32::try_from(value).map_err(|_| Asn1Fault)
     }
 
@@ -123,6 +129,10 @@ impl<'a> Asn1Reader<'a> {
 
     /// Requires that nothing is left.
     pub(crate) fn end(self) -> Result<(), Asn1Fault> {
-        if self.0.is_finished() { Ok(()) } else { Err(Asn1Fault) }
+        if self.0.is_finished() {
+            Ok(())
+        } else {
+            Err(Asn1Fault)
+        }
     }
 }

@@ -111,12 +111,17 @@ impl<'a> Certificate<'a> {
 
     /// The value of an extension.
     pub(crate) fn extension(&self, id: ObjectIdentifier) -> Option<&'a [u8]> {
-        self.extensions.iter().find(|extension| extension.id == id).map(|extension| extension.value)
+        self.extensions
+            .iter()
+            .find(|extension| extension.id == id)
+            .map(|extension| extension.value)
     }
 
     /// Whether this may issue: CA with keyCertSign, and no critical extension that we do not know.
     pub(crate) fn is_authority(&self) -> bool {
-        self.knows_critical() && self.is_ca() == Ok(true) && self.key_usage().is_some_and(|bits| bits & KEY_CERT_SIGN != 0)
+        self.knows_critical()
+            && self.is_ca() == Ok(true)
+            && self.key_usage().is_some_and(|bits| bits & KEY_CERT_SIGN != 0)
     }
 
     /// Whether this is an end entity that may sign, with no critical extension that we do not know.
@@ -134,7 +139,9 @@ impl<'a> Certificate<'a> {
     }
 
     fn is_ca(&self) -> Result<bool, Asn1Fault> {
-        let Some(value) = self.extension(BASIC_CONSTRAINTS) else { return Ok(false) };
+        let Some(value) = self.extension(BASIC_CONSTRAINTS) else {
+            return Ok(false);
+        };
         let mut reader = Asn1Reader::whole_sequence(value)?;
         let is_ca = reader.next_is(Tag::Boolean) && reader.boolean()?;
         if reader.next_is(Tag::Integer) {
@@ -180,7 +187,11 @@ fn common_name(name: &[u8]) -> Result<Option<&str>, Asn1Fault> {
             if attribute.object_identifier()? != COMMON_NAME {
                 continue;
             }
-            let tag = if attribute.next_is(Tag::Utf8String) { Tag::Utf8String } else { Tag::PrintableString };
+            let tag = if attribute.next_is(Tag::Utf8String) {
+                Tag::Utf8String
+            } else {
+                Tag::PrintableString
+            };
             let text = core::str::from_utf8(attribute.contents(tag)?).map_err(|_| Asn1Fault)?;
             if found.replace(text).is_some() {
                 return Ok(None);

@@ -62,7 +62,15 @@ impl<'a> RevocationList<'a> {
         }
         reader.end()?;
         let algorithm = SignatureAlgorithm::parse(algorithm)?;
-        Ok(Self { tbs, signature, algorithm, issuer, this_update, next_update, revoked })
+        Ok(Self {
+            tbs,
+            signature,
+            algorithm,
+            issuer,
+            this_update,
+            next_update,
+            revoked,
+        })
     }
 
     pub(crate) fn is_issued_by(&self, issuer_name: &[u8], key: &PublicKey) -> bool {
@@ -71,6 +79,11 @@ impl<'a> RevocationList<'a> {
 
     pub(crate) fn is_current_at(&self, now: UnixTime) -> bool {
         self.this_update <= now && now <= self.next_update
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.revoked.len()
     }
 
     /// Whether a certificate with this serial number (contents of its INTEGER) is listed.

@@ -112,7 +112,9 @@ impl PublicKey {
         }
         let key = rsa::PublicKey::new(modulus, rsa::BoxedUint::from(RSA_EXPONENT)).map_err(|_| Asn1Fault)?;
         debug_assert_eq!(key.size() * 8, RSA_BITS as usize);
-        Ok(Self::Rsa(Box::new(rsa::pss::VerifyingKey::new_with_salt_len(key, SALT_BYTES))))
+        Ok(Self::Rsa(Box::new(rsa::pss::VerifyingKey::new_with_salt_len(
+            key, SALT_BYTES,
+        ))))
     }
 
     /// Whether `signature` is this key's over `message`, in the encoding of X.509.

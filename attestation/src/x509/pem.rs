@@ -15,7 +15,9 @@ const CHAIN_MAX: usize = 8;
 /// around the certificates but line breaks.
 pub(crate) fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, Asn1Fault> {
     let text = text.strip_suffix(b"\0").unwrap_or(text);
-    let mut rest = core::str::from_utf8(text).map_err(|_| Asn1Fault)?.trim_matches(['\r', '\n']);
+    let mut rest = core::str::from_utf8(text)
+        .map_err(|_| Asn1Fault)?
+        .trim_matches(['\r', '\n']);
     let mut chain = Vec::new();
     while !rest.is_empty() {
         let body = rest.strip_prefix(BEGIN).ok_or(Asn1Fault)?;
@@ -23,7 +25,10 @@ pub(crate) fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, Asn1Fault> {
         if chain.len() == CHAIN_MAX {
             return Err(Asn1Fault);
         }
-        let digits: Vec<u8> = body.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+        let digits: Vec<u8> = body
+            .bytes()
+            .filter(|byte| !matches!(byte, b'\r' | b'\n'))
+            .collect();
         chain.push(STANDARD.decode(digits).map_err(|_| Asn1Fault)?);
         rest = after.trim_start_matches(['\r', '\n']);
     }

@@ -19,7 +19,12 @@ fn assert_every_flip_is_refused(case: &Case, bits: Vec<usize>) {
                     bytes[bit / 8] ^= 1 << (bit % 8);
                     if let Ok(bundle) = Bundle::decode(&bytes) {
                         let appraised = verifier.appraise(&bundle, &case.nonce, case.now);
-                        assert!(appraised.is_err(), "byte {} bit {} does not count", bit / 8, bit % 8);
+                        assert!(
+                            appraised.is_err(),
+                            "byte {} bit {} does not count",
+                            bit / 8,
+                            bit % 8
+                        );
                     }
                     bytes[bit / 8] ^= 1 << (bit % 8);
                 }
@@ -31,7 +36,10 @@ fn assert_every_flip_is_refused(case: &Case, bits: Vec<usize>) {
 /// Where `part` stands in the encoded bundle.
 fn place(case: &Case, part: &[u8]) -> Range<usize> {
     let encoded = case.bundle.encode().expect("it fits");
-    let start = encoded.windows(part.len()).position(|window| window == part).expect("it is there");
+    let start = encoded
+        .windows(part.len())
+        .position(|window| window == part)
+        .expect("it is there");
     start..start + part.len()
 }
 
@@ -50,7 +58,9 @@ fn every_bit_of_a_simulated_report_and_every_byte_around_it_counts() {
     let report = place(&case, &case.bundle.evidence);
     assert_eq!(bits_of(report.clone()).count(), 9472);
     let end = case.bundle.encode().expect("it fits").len();
-    let bits = bits_of(report.clone()).chain(one_bit_of_each(0..report.start)).chain(one_bit_of_each(report.end..end));
+    let bits = bits_of(report.clone())
+        .chain(one_bit_of_each(0..report.start))
+        .chain(one_bit_of_each(report.end..end));
     assert_every_flip_is_refused(&case, bits.collect());
 }
 
@@ -61,7 +71,9 @@ fn every_bit_that_a_simulated_quote_signs_and_every_byte_around_it_counts() {
     // Header, body, signatures, keys, QE report and authentication data; the certificates follow.
     let signed = quote.start..quote.start + simulated::adversary::QE_REPORT_AT + 384 + 64 + 2 + 32;
     let end = case.bundle.encode().expect("it fits").len();
-    let bits = bits_of(signed.clone()).chain(one_bit_of_each(0..signed.start)).chain(one_bit_of_each(signed.end..end));
+    let bits = bits_of(signed.clone())
+        .chain(one_bit_of_each(0..signed.start))
+        .chain(one_bit_of_each(signed.end..end));
     assert_every_flip_is_refused(&case, bits.collect());
 }
 
@@ -72,16 +84,27 @@ fn every_truncation_is_refused() {
         let verifier = case.verifier();
         let encoded = case.bundle.encode().expect("it fits");
         for length in 0..encoded.len() {
-            assert!(Bundle::decode(&encoded[..length]).is_err(), "{length} bytes of a bundle");
+            assert!(
+                Bundle::decode(&encoded[..length]).is_err(),
+                "{length} bytes of a bundle"
+            );
         }
         assert!(Bundle::decode(&[&encoded[..], &[0]].concat()).is_err());
         let mut bundle = case.bundle.clone();
         while bundle.evidence.pop().is_some() {
-            assert!(verifier.appraise(&bundle, &case.nonce, case.now).is_err(), "{} bytes", bundle.evidence.len());
+            assert!(
+                verifier.appraise(&bundle, &case.nonce, case.now).is_err(),
+                "{} bytes",
+                bundle.evidence.len()
+            );
         }
         let mut bundle = case.bundle.clone();
         while bundle.statement.pop().is_some() {
-            assert!(verifier.appraise(&bundle, &case.nonce, case.now).is_err(), "{} bytes", bundle.statement.len());
+            assert!(
+                verifier.appraise(&bundle, &case.nonce, case.now).is_err(),
+                "{} bytes",
+                bundle.statement.len()
+            );
         }
     }
 }

@@ -4,7 +4,9 @@ use attestation::{Assurance, EndorsementKind, PlatformTag};
 use simulated::Flavor;
 use simulated::adversary::{self, Domain, Publication};
 
-use crate::support::{COLLATERAL_AGE_SECONDS, COLLATERAL_SECONDS, Case, DAY, NOW, changeable_platform, platform};
+use crate::support::{
+    COLLATERAL_AGE_SECONDS, COLLATERAL_SECONDS, Case, DAY, NOW, changeable_platform, platform,
+};
 
 fn case() -> Case {
     Case::new(Flavor::Snp)
@@ -41,11 +43,17 @@ fn each_field_of_a_simulated_report_is_checked() {
         tcb
     };
     for (changes, clauses) in [
-        (&[(0x000, &4u32.to_le_bytes()[..])][..], &["snp-report-version"][..]),
+        (
+            &[(0x000, &4u32.to_le_bytes()[..])][..],
+            &["snp-report-version"][..],
+        ),
         (&[(0x000, &6u32.to_le_bytes())], &["snp-report-version"]),
         (&[(0x000, &2u32.to_le_bytes())], &["snp-report-version"]),
         (&[(0x034, &[2])], &["snp-signature-algorithm"]),
-        (&[(0x048, &[0x04])], &["snp-intermediate-signature", "snp-leaf-kind", "snp-signing-key"]),
+        (
+            &[(0x048, &[0x04])],
+            &["snp-intermediate-signature", "snp-leaf-kind", "snp-signing-key"],
+        ),
         (&[(0x048, &[0x1c])], &["snp-leaf-kind", "snp-signing-key"]),
         (&[(0x048, &[0x02])], &["snp-chip-key-unmasked"]),
         // Reserved areas.
@@ -68,8 +76,14 @@ fn each_field_of_a_simulated_report_is_checked() {
         (&[(0x18a, &[2])], &["snp-processor-accepted"]),
         // Versions: reported, committed, current, launch.
         (&[(0x180, &tcb(0, 9))], &["snp-tcb-certified", "snp-tcb-reported"]),
-        (&[(0x180, &tcb(6, 22))], &["snp-tcb-certified", "snp-tcb-reported"]),
-        (&[(0x180, &tcb(7, 83))], &["snp-tcb-certified", "snp-tcb-reported"]),
+        (
+            &[(0x180, &tcb(6, 22))],
+            &["snp-tcb-certified", "snp-tcb-reported"],
+        ),
+        (
+            &[(0x180, &tcb(7, 83))],
+            &["snp-tcb-certified", "snp-tcb-reported"],
+        ),
         (&[(0x180, &tcb(7, 85))], &["snp-tcb-certified", "snp-tcb-order"]),
         (&[(0x180, &tcb(2, 1))], &["snp-tcb-layout"]),
         (&[(0x1e0, &tcb(5, 1))], &["snp-tcb-layout"]),
@@ -128,26 +142,60 @@ fn bytes_after_the_signature_must_be_zero() {
         case.bundle.evidence[offset] = 1;
         case.assert_failed(&["snp-reserved-zero"]);
     }
+    for offset in [0x2a0, 0x2e8] {
+        let mut case = case();
+        case.bundle.evidence[offset] ^= 1;
+        case.assert_failed(&["snp-report-signature"]);
+    }
 }
 
 #[test]
 fn what_the_policy_demands_must_be_there() {
     let required = "guest_policy_required = []";
-    for protection in ["single-socket", "memory-aes-256-xts", "rapl-disabled", "ciphertext-hiding", "page-swap-disabled"] {
-        case().policy(required, &format!("guest_policy_required = [\"{protection}\"]")).assert_failed(&["snp-policy-required"]);
+    for protection in [
+        "single-socket",
+        "memory-aes-256-xts",
+        "rapl-disabled",
+        "ciphertext-hiding",
+        "page-swap-disabled",
+    ] {
+        case()
+            .policy(required, &format!("guest_policy_required = [\"{protection}\"]"))
+            .assert_failed(&["snp-policy-required"]);
     }
     for protection in ["rapl-disabled", "ciphertext-hiding"] {
         let required = format!("platform_required = [\"{protection}\", ");
-        case().policy("platform_required = [", &required).assert_failed(&["snp-platform-info"]);
+        case()
+            .policy("platform_required = [", &required)
+            .assert_failed(&["snp-platform-info"]);
     }
-    case().policy("guest_svn_minimum = 0", "guest_svn_minimum = 1").assert_failed(&["snp-guest-svn"]);
-    case().policy("steppings = [1]", "steppings = [0, 2]").assert_failed(&["snp-processor-accepted"]);
-    case().policy("generation = \"genoa\"", "generation = \"milan\"").assert_failed(&["snp-processor-accepted"]);
-    case().policy("firmware = \"1.55.49\"", "firmware = \"1.55.50\"").assert_failed(&["snp-firmware"]);
-    case().policy("mitigations = 0x3f", "mitigations = 0x7f").assert_failed(&["snp-mitigations"]);
-    let machines = case().policy.lines().find(|line| line.starts_with("enrolled")).expect("a line").to_owned();
-    case().policy(&machines, "enrolled_machines = [\"00\"]").assert_failed(&["snp-enrolled-machine"]);
-    case().policy(&machines, "enrolled_machines = \"any\"").assert_accepted();
+    case()
+        .policy("guest_svn_minimum = 0", "guest_svn_minimum = 1")
+        .assert_failed(&["snp-guest-svn"]);
+    case()
+        .policy("steppings = [1]", "steppings = [0, 2]")
+        .assert_failed(&["snp-processor-accepted"]);
+    case()
+        .policy("generation = \"genoa\"", "generation = \"milan\"")
+        .assert_failed(&["snp-processor-accepted"]);
+    case()
+        .policy("firmware = \"1.55.49\"", "firmware = \"1.55.50\"")
+        .assert_failed(&["snp-firmware"]);
+    case()
+        .policy("mitigations = 0x3f", "mitigations = 0x7f")
+        .assert_failed(&["snp-mitigations"]);
+    let machines = case()
+        .policy
+        .lines()
+        .find(|line| line.starts_with("enrolled"))
+        .expect("a line")
+        .to_owned();
+    case()
+        .policy(&machines, "enrolled_machines = [\"00\"]")
+        .assert_failed(&["snp-enrolled-machine"]);
+    case()
+        .policy(&machines, "enrolled_machines = \"any\"")
+        .assert_accepted();
 }
 
 #[test]
@@ -158,14 +206,19 @@ fn minimum_tcb_counts_in_each_component_and_each_tcb() {
         ("\nsnp = 23", "\nsnp = 24"),
         ("microcode = 84", "microcode = 85"),
     ] {
-        case().policy(from, to).assert_failed(&["snp-tcb-committed", "snp-tcb-launch", "snp-tcb-reported"]);
+        case()
+            .policy(from, to)
+            .assert_failed(&["snp-tcb-committed", "snp-tcb-launch", "snp-tcb-reported"]);
     }
 }
 
 #[test]
 fn smt_and_cxl_are_accepted_only_by_name() {
     let accept = |case: Case, what: &str| {
-        case.policy("guest_policy_required", &format!("guest_policy_accepted = [\"{what}\"]\nguest_policy_required"))
+        case.policy(
+            "guest_policy_required",
+            &format!("guest_policy_accepted = [\"{what}\"]\nguest_policy_required"),
+        )
     };
     accept(with(&[(0x00a, &[0x03])]), "smt").assert_accepted();
     accept(with(&[(0x00a, &[0x22])]), "cxl").assert_accepted();
@@ -183,10 +236,15 @@ fn each_endorsement_is_required() {
         case.bundle.endorsements.remove(kind);
         case.assert_failed(&[clause]);
     }
-    let mut case = case().policy("guest_svn", "exceptions = [\"absent-revocation-list\"]\nguest_svn");
+    let mut case = case().policy(
+        "guest_svn",
+        "exceptions = [\"absent-revocation-list\"]\nguest_svn",
+    );
     case.bundle.endorsements.remove(EndorsementKind::SnpCrl);
     case.assert_accepted();
-    case.bundle.endorsements.insert(EndorsementKind::SnpCrl, vec![0x30, 0x00]);
+    case.bundle
+        .endorsements
+        .insert(EndorsementKind::SnpCrl, vec![0x30, 0x00]);
     case.assert_failed(&["snp-crl-signature"]);
 }
 
@@ -199,14 +257,26 @@ fn a_chain_of_another_simulated_manufacturer_is_refused() {
     case.bundle.evidence.clone_from(&theirs.bundle.evidence);
     case.assert_failed(&["snp-chip-id", "snp-report-signature"]);
     case.bundle.endorsements = theirs.bundle.endorsements.clone();
-    case.assert_failed(&["snp-crl-signature", "snp-enrolled-machine", "snp-intermediate-signature"]);
+    case.assert_failed(&[
+        "snp-crl-signature",
+        "snp-enrolled-machine",
+        "snp-intermediate-signature",
+    ]);
     // One document of theirs among ours.
     for (kind, clauses) in [
         (EndorsementKind::SnpCrl, &["snp-crl-signature"][..]),
-        (EndorsementKind::SnpIntermediate, &["snp-intermediate-signature", "snp-leaf-signature"]),
+        (
+            EndorsementKind::SnpIntermediate,
+            &["snp-intermediate-signature", "snp-leaf-signature"],
+        ),
         (
             EndorsementKind::SnpLeaf,
-            &["snp-chip-id", "snp-enrolled-machine", "snp-leaf-signature", "snp-report-signature"],
+            &[
+                "snp-chip-id",
+                "snp-enrolled-machine",
+                "snp-leaf-signature",
+                "snp-report-signature",
+            ],
         ),
     ] {
         let mut case = self::case();
@@ -219,19 +289,37 @@ fn a_chain_of_another_simulated_manufacturer_is_refused() {
 #[test]
 fn documents_in_each_others_place_are_refused() {
     let mut case = case();
-    let ask = case.bundle.endorsements.document(EndorsementKind::SnpIntermediate).expect("an ASK").to_vec();
-    let leaf = case.bundle.endorsements.document(EndorsementKind::SnpLeaf).expect("a leaf").to_vec();
+    let ask = case
+        .bundle
+        .endorsements
+        .document(EndorsementKind::SnpIntermediate)
+        .expect("an ASK")
+        .to_vec();
+    let leaf = case
+        .bundle
+        .endorsements
+        .document(EndorsementKind::SnpLeaf)
+        .expect("a leaf")
+        .to_vec();
     case.bundle.endorsements.insert(EndorsementKind::SnpLeaf, ask);
     let failed = case.failed();
-    assert!(failed.contains("snp-leaf-signature") && failed.contains("snp-leaf-profile"), "{failed:?}");
-    case.bundle.endorsements.insert(EndorsementKind::SnpIntermediate, leaf);
+    assert!(
+        failed.contains("snp-leaf-signature") && failed.contains("snp-leaf-profile"),
+        "{failed:?}"
+    );
+    case.bundle
+        .endorsements
+        .insert(EndorsementKind::SnpIntermediate, leaf);
     case.assert_failed(&["snp-root"]);
 }
 
 #[test]
 fn a_revoked_intermediate_is_refused() {
     let mut platform = changeable_platform();
-    let revoked = Publication { revoked: true, ..Publication::default() };
+    let revoked = Publication {
+        revoked: true,
+        ..Publication::default()
+    };
     adversary::publish(&mut platform, NOW, COLLATERAL_SECONDS, &revoked).expect("it is published");
     let case = Case::of(&platform, Flavor::Snp);
     case.assert_failed(&["snp-not-revoked"]);
@@ -244,16 +332,25 @@ fn each_time_counts_to_the_second() {
     adversary::reissue_vcek(&mut platform, NOW.plus_seconds(DAY), DAY).expect("it is issued");
     let case = Case::of(&platform, Flavor::Snp);
     let validity = &["snp-certificate-validity"][..];
-    for (seconds, clauses) in
-        [(DAY - 1, validity), (DAY, &[]), (DAY + 1, &[]), (2 * DAY - 1, &[]), (2 * DAY, &[]), (2 * DAY + 1, validity)]
-    {
+    for (seconds, clauses) in [
+        (DAY - 1, validity),
+        (DAY, &[]),
+        (DAY + 1, &[]),
+        (2 * DAY - 1, &[]),
+        (2 * DAY, &[]),
+        (2 * DAY + 1, validity),
+    ] {
         case.clone().at(NOW.plus_seconds(seconds)).assert_failed(clauses);
     }
 
     let list = &["snp-collateral-age", "snp-crl-current"][..];
     let age = &["snp-collateral-age"][..];
     let early = attestation::UnixTime::from_seconds(NOW.seconds() - 1);
-    self::case().at(early).assert_failed(&["snp-certificate-validity", "snp-collateral-age", "snp-crl-current"]);
+    self::case().at(early).assert_failed(&[
+        "snp-certificate-validity",
+        "snp-collateral-age",
+        "snp-crl-current",
+    ]);
     for (seconds, clauses) in [
         (0, &[][..]),
         (COLLATERAL_AGE_SECONDS, &[]),
@@ -269,13 +366,19 @@ fn each_time_counts_to_the_second() {
 fn freshness_ends_with_whatever_ends_first() {
     let fresh_until = |case: Case| case.appraise().expect("accepted").fresh_until();
     assert_eq!(fresh_until(case()), NOW.plus_seconds(3600));
-    let long = case().policy("evidence_age_seconds_max = 3600", "evidence_age_seconds_max = 31000000");
+    let long = case().policy(
+        "evidence_age_seconds_max = 3600",
+        "evidence_age_seconds_max = 31000000",
+    );
     // The statement's keys live 7200 seconds.
     assert_eq!(fresh_until(long.clone()), NOW.plus_seconds(7200));
     // The collateral's age ends before.
     let late = NOW.plus_seconds(COLLATERAL_AGE_SECONDS - 60);
     assert_eq!(fresh_until(long.clone().at(late)), late.plus_seconds(60));
-    let older = long.policy("collateral_age_seconds_max = 1728000", "collateral_age_seconds_max = 31000000");
+    let older = long.policy(
+        "collateral_age_seconds_max = 1728000",
+        "collateral_age_seconds_max = 31000000",
+    );
     let late = NOW.plus_seconds(COLLATERAL_SECONDS - 30);
     assert_eq!(fresh_until(older.at(late)), late.plus_seconds(30));
 

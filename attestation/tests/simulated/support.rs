@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use attestation::{
-    AppraisalError, AppraisalPolicy, Bundle, Nonce, Outcome, Role, Statement, StatementFields, UnixTime, Verdict,
-    VerifiedEvidence, Verifier,
+    AppraisalError, AppraisalPolicy, Bundle, Nonce, Outcome, Role, Statement, StatementFields, UnixTime,
+    Verdict, VerifiedEvidence, Verifier,
 };
 use attester::Attester as _;
 use simulated::{Flavor, Platform};
@@ -87,7 +87,12 @@ impl Case {
             "05".repeat(32),
             platform.policy_fragment(flavor, &measurement)
         );
-        Self { bundle, policy, nonce: NONCE, now: NOW }
+        Self {
+            bundle,
+            policy,
+            nonce: NONCE,
+            now: NOW,
+        }
     }
 
     /// The same with a policy in which `from` reads `to`.
@@ -113,7 +118,12 @@ impl Case {
     /// The clauses that failed; explanation and appraisal must agree.
     pub(crate) fn failed(&self) -> BTreeSet<&'static str> {
         let explanation = self.verifier().explain(&self.bundle, &self.nonce, self.now);
-        let of = |outcome| explanation.clauses.iter().filter(move |clause| clause.outcome == outcome);
+        let of = |outcome| {
+            explanation
+                .clauses
+                .iter()
+                .filter(move |clause| clause.outcome == outcome)
+        };
         let failed: BTreeSet<_> = of(Outcome::Fail).map(|clause| clause.id).collect();
         match (self.appraise(), &explanation.verdict) {
             (Ok(verified), Verdict::Accepted(assurance)) => {

@@ -93,7 +93,11 @@ fn each_field_of_a_simulated_quote_is_checked() {
         (&[(QE_REPORT_AT + 258, &[5])], &[]),
         (&[(QE_REPORT_AT + 352, &[1])], &["tdx-qe-report-binding"]),
     ] {
-        assert_eq!(with(changes).failed(), clauses.iter().copied().collect(), "{changes:02x?}");
+        assert_eq!(
+            with(changes).failed(),
+            clauses.iter().copied().collect(),
+            "{changes:02x?}"
+        );
     }
 }
 
@@ -103,6 +107,13 @@ fn what_the_signatures_leave_out_is_bound_or_zero() {
     let mut case = case();
     case.bundle.evidence[QE_REPORT_AT + 384 + 64 + 2] ^= 1;
     case.assert_failed(&["tdx-qe-report-binding"]);
+    // The two signatures.
+    let mut case = self::case();
+    case.bundle.evidence[BODY + 584 + 4] ^= 1;
+    case.assert_failed(&["tdx-quote-signature"]);
+    let mut case = self::case();
+    case.bundle.evidence[QE_REPORT_AT + 384] ^= 1;
+    case.assert_failed(&["tdx-qe-report-signature"]);
     // Padding.
     let mut case = self::case();
     case.bundle.evidence.extend([0; 70]);
@@ -111,17 +122,108 @@ fn what_the_signatures_leave_out_is_bound_or_zero() {
     case.assert_failed(&["tdx-reserved-zero"]);
 }
 
+/// The quote in version 5 with the body of TDX 1.5 (type 3) and a service TD.
+fn version_5(mrservicetd: u8, change: impl FnOnce(&mut Vec<u8>)) -> Case {
+    let mut case = case();
+    let quote = &case.bundle.evidence;
+    let mut changed = [
+        &quote[..BODY],
+        &[3, 0],
+        &648u32.to_le_bytes(),
+        &quote[BODY..BODY + 584],
+        &[0; 64],
+    ]
+    .concat();
+    changed.extend(&quote[BODY + 584..]);
+    changed[0] = 5;
+    changed[BODY + 6 + 600] = mrservicetd;
+    change(&mut changed);
+    adversary::sign_quote(platform(), &mut changed, Domain::Simulated).expect("a signature");
+    case.bundle.evidence = changed;
+    case
+}
+
+#[test]
+fn version_5_quotes_show_service_tds() {
+    version_5(0, |_| {}).assert_accepted();
+    version_5(1, |_| {}).assert_failed(&["tdx-service-td"]);
+    version_5(0, |quote| quote[BODY] = 2).assert_failed(&["tdx-quote-format"]);
+    version_5(0, |quote| quote[BODY] = 1).assert_failed(&["tdx-quote-format"]);
+    version_5(0, |quote| quote[BODY + 6 + 136] ^= 1).assert_failed(&["tdx-mrtd"]);
+}
+
+/// The quote with other certificates in it.
+fn with_chain(chain: impl FnOnce(Vec<String>) -> Vec<String>) -> Case {
+    const BEGIN: &str = "-----BEGIN";
+    let mut case = case();
+    let quote = case.bundle.evidence.clone();
+    let at = quote
+        .windows(BEGIN.len())
+        .position(|window| window == BEGIN.as_bytes())
+        .expect("PEM");
+    let text = std::str::from_utf8(&quote[at..]).expect("PEM");
+    let certificates = text
+        .split(BEGIN)
+        .skip(1)
+        .map(|rest| format!("{BEGIN}{rest}"))
+        .collect();
+    let pem = chain(certificates).concat();
+    let mut changed = [&quote[..at], pem.as_bytes()].concat();
+    let mut put = |offset: usize, length: usize| {
+        changed[offset..offset + 4].copy_from_slice(&u32::try_from(length).expect("small").to_le_bytes());
+    };
+    put(at - 4, pem.len());
+    put(QE_REPORT_AT - 4, at + pem.len() - QE_REPORT_AT);
+    put(BODY + 584, at + pem.len() - (BODY + 588));
+    case.bundle.evidence = changed;
+    case
+}
+
+#[test]
+fn the_chain_in_the_quote_is_exactly_pck_ca_and_root() {
+    with_chain(|chain| chain).assert_accepted();
+    with_chain(|chain| chain[..2].to_vec()).assert_failed(&["tdx-certificates"]);
+    with_chain(|chain| [&chain[..], &chain[2..]].concat()).assert_failed(&["tdx-certificates"]);
+    with_chain(|chain| {
+        vec!["-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n".into(); chain.len()]
+    })
+    .assert_failed(&["tdx-certificates"]);
+    // The root is the policy's, byte for byte; the CA is no PCK.
+    with_chain(|chain| vec![chain[0].clone(), chain[1].clone(), chain[1].clone()])
+        .assert_failed(&["tdx-pck-chain"]);
+    with_chain(|chain| vec![chain[1].clone(), chain[1].clone(), chain[2].clone()]).assert_failed(&[
+        "tdx-pck-chain",
+        "tdx-pck-profile",
+        "tdx-qe-report-signature",
+    ]);
+}
+
 #[test]
 fn the_policy_decides_on_attributes_machines_and_evaluation_number() {
-    with(&[(BODY + 123, &[0x50])]).policy("xfam =", "td_attributes = [0x5000_0000]\nxfam =").assert_accepted();
-    case().policy("evaluation_number_minimum = 20", "evaluation_number_minimum = 21").assert_failed(&["tdx-evaluation-number"]);
-    let machines = case().policy.lines().find(|line| line.starts_with("enrolled")).expect("a line").to_owned();
-    case().policy(&machines, "enrolled_machines = [\"00\"]").assert_failed(&["tdx-enrolled-machine"]);
+    with(&[(BODY + 123, &[0x50])])
+        .policy("xfam =", "td_attributes = [0x5000_0000]\nxfam =")
+        .assert_accepted();
+    case()
+        .policy("evaluation_number_minimum = 20", "evaluation_number_minimum = 21")
+        .assert_failed(&["tdx-evaluation-number"]);
+    let machines = case()
+        .policy
+        .lines()
+        .find(|line| line.starts_with("enrolled"))
+        .expect("a line")
+        .to_owned();
+    case()
+        .policy(&machines, "enrolled_machines = [\"00\"]")
+        .assert_failed(&["tdx-enrolled-machine"]);
 }
 
 #[test]
 fn each_endorsement_is_required() {
-    let signer = &["tdx-qe-identity-signature", "tdx-tcb-info-signature", "tdx-tcb-signer"][..];
+    let signer = &[
+        "tdx-qe-identity-signature",
+        "tdx-tcb-info-signature",
+        "tdx-tcb-signer",
+    ][..];
     for (kind, clauses) in [
         (EndorsementKind::TdxRootCrl, &["tdx-crl-signatures"][..]),
         (EndorsementKind::TdxPckCrl, &["tdx-crl-signatures"]),
@@ -138,7 +240,12 @@ fn each_endorsement_is_required() {
 #[test]
 fn the_two_revocation_lists_do_not_stand_for_each_other() {
     let mut case = case();
-    let root = case.bundle.endorsements.document(EndorsementKind::TdxRootCrl).expect("a list").to_vec();
+    let root = case
+        .bundle
+        .endorsements
+        .document(EndorsementKind::TdxRootCrl)
+        .expect("a list")
+        .to_vec();
     case.bundle.endorsements.insert(EndorsementKind::TdxPckCrl, root);
     case.assert_failed(&["tdx-crl-signatures"]);
 }
@@ -148,17 +255,44 @@ fn platform_module_and_quoting_enclave_converge() {
     let good = Publication::default();
     for status in ["SWHardeningNeeded", "ConfigurationNeeded", "OutOfDate"] {
         for publication in [
-            Publication { platform_status: status, ..good },
-            Publication { module_status: status, ..good },
-            Publication { qe_status: status, ..good },
+            Publication {
+                platform_status: status,
+                ..good
+            },
+            Publication {
+                module_status: status,
+                ..good
+            },
+            Publication {
+                qe_status: status,
+                ..good
+            },
         ] {
             published(&publication).assert_failed(&["tdx-tcb-status"]);
         }
     }
     for (publication, level) in [
-        (Publication { platform_status: "Revoked", ..good }, "tdx-platform-level"),
-        (Publication { module_status: "Revoked", ..good }, "tdx-module-level"),
-        (Publication { qe_status: "Revoked", ..good }, "tdx-qe-level"),
+        (
+            Publication {
+                platform_status: "Revoked",
+                ..good
+            },
+            "tdx-platform-level",
+        ),
+        (
+            Publication {
+                module_status: "Revoked",
+                ..good
+            },
+            "tdx-module-level",
+        ),
+        (
+            Publication {
+                qe_status: "Revoked",
+                ..good
+            },
+            "tdx-qe-level",
+        ),
     ] {
         published(&publication).assert_failed(&[level, "tdx-tcb-status"]);
     }
@@ -177,30 +311,48 @@ fn an_exception_names_status_advisories_and_end() {
             "{}\n[[danger.simulated.tdx.tcb_exceptions]]\nstatus = \"{status}\"\nadvisories = {advisories}\nuntil = \"{until}\"\n",
             case.policy
         );
-        Case { policy: exception, ..case.clone() }
+        Case {
+            policy: exception,
+            ..case.clone()
+        }
     };
     let both = "[\"INTEL-SA-00001\", \"INTEL-SA-00002\"]";
     let until = NOW.plus_seconds(60).to_string();
     let accepted = except("SWHardeningNeeded", both, &until);
     accepted.assert_accepted();
-    assert_eq!(accepted.appraise().expect("accepted").fresh_until(), NOW.plus_seconds(60));
-    accepted.at(NOW.plus_seconds(61)).assert_failed(&["tdx-tcb-status"]);
+    assert_eq!(
+        accepted.appraise().expect("accepted").fresh_until(),
+        NOW.plus_seconds(60)
+    );
+    accepted
+        .at(NOW.plus_seconds(61))
+        .assert_failed(&["tdx-tcb-status"]);
     except("SWHardeningNeeded", "[\"INTEL-SA-00001\"]", &until).assert_failed(&["tdx-tcb-status"]);
     except("ConfigurationNeeded", both, &until).assert_failed(&["tdx-tcb-status"]);
 }
 
 #[test]
 fn a_revoked_pck_is_refused() {
-    let case = published(&Publication { revoked: true, ..Publication::default() });
+    let case = published(&Publication {
+        revoked: true,
+        ..Publication::default()
+    });
     case.assert_failed(&["tdx-not-revoked"]);
     assert_eq!(case.appraise().expect_err("revoked").code(), "evidence-revoked");
 }
 
 #[test]
 fn collateral_about_something_else_is_refused() {
-    published(&Publication { tcb_info_id: "SGX", ..Publication::default() }).assert_failed(&["tdx-tcb-info-subject"]);
-    published(&Publication { qe_identity_id: "QE", ..Publication::default() })
-        .assert_failed(&["tdx-qe-identity-subject"]);
+    published(&Publication {
+        tcb_info_id: "SGX",
+        ..Publication::default()
+    })
+    .assert_failed(&["tdx-tcb-info-subject"]);
+    published(&Publication {
+        qe_identity_id: "QE",
+        ..Publication::default()
+    })
+    .assert_failed(&["tdx-qe-identity-subject"]);
 }
 
 #[test]
@@ -217,7 +369,11 @@ fn a_chain_of_another_simulated_manufacturer_is_refused() {
         (EndorsementKind::TdxPckCrl, &["tdx-crl-signatures"]),
         (
             EndorsementKind::TdxTcbSigningChain,
-            &["tdx-qe-identity-signature", "tdx-tcb-info-signature", "tdx-tcb-signer"],
+            &[
+                "tdx-qe-identity-signature",
+                "tdx-tcb-info-signature",
+                "tdx-tcb-signer",
+            ],
         ),
     ] {
         let mut case = self::case();
@@ -230,7 +386,12 @@ fn a_chain_of_another_simulated_manufacturer_is_refused() {
 #[test]
 fn each_time_counts_to_the_second() {
     let early = attestation::UnixTime::from_seconds(NOW.seconds() - 1);
-    let all = ["tdx-certificate-validity", "tdx-collateral-age", "tdx-collateral-current", "tdx-crl-current"];
+    let all = [
+        "tdx-certificate-validity",
+        "tdx-collateral-age",
+        "tdx-collateral-current",
+        "tdx-crl-current",
+    ];
     case().at(early).assert_failed(&all);
     let ended = &["tdx-collateral-age", "tdx-collateral-current", "tdx-crl-current"][..];
     for (seconds, clauses) in [

@@ -32,7 +32,10 @@ impl<'a> Entry<'a> {
                 Err(source) => return Err(AttesterError::Io { path: folder, source }),
             }
         }
-        Err(AttesterError::Malformed { path: root.to_owned(), reason: "every name for an entry is taken" })
+        Err(AttesterError::Malformed {
+            path: root.to_owned(),
+            reason: "every name for an entry is taken",
+        })
     }
 
     pub(super) fn platform(&self) -> Result<PlatformTag, AttesterError> {
@@ -44,7 +47,9 @@ impl<'a> Entry<'a> {
     }
 
     pub(super) fn generation(&self) -> Result<u64, AttesterError> {
-        self.word("generation")?.parse().map_err(|_| self.malformed("generation", "not a number"))
+        self.word("generation")?
+            .parse()
+            .map_err(|_| self.malformed("generation", "not a number"))
     }
 
     fn word(&self, name: &str) -> Result<String, AttesterError> {
@@ -72,7 +77,11 @@ impl<'a> Entry<'a> {
     }
 
     /// A file that older kernels and other providers do not have.
-    pub(super) fn read_optional(&self, name: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, AttesterError> {
+    pub(super) fn read_optional(
+        &self,
+        name: &str,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<u8>>, AttesterError> {
         match self.read(name, bytes_max) {
             Err(AttesterError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
             other => other.map(Some),
@@ -80,7 +89,10 @@ impl<'a> Entry<'a> {
     }
 
     pub(super) fn malformed(&self, name: &str, reason: &'static str) -> AttesterError {
-        AttesterError::Malformed { path: self.folder.join(name), reason }
+        AttesterError::Malformed {
+            path: self.folder.join(name),
+            reason,
+        }
     }
 }
 

@@ -82,7 +82,11 @@ impl Files for Kernel {
     }
 
     fn remove(&self, folder: &Path) -> io::Result<()> {
-        self.state().entries.remove(folder).map(drop).ok_or_else(|| ErrorKind::NotFound.into())
+        self.state()
+            .entries
+            .remove(folder)
+            .map(drop)
+            .ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     fn read(&self, file: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
@@ -125,6 +129,10 @@ impl Files for Kernel {
         }
         entry.inblob = bytes.to_vec();
         entry.generation += 1;
-        Ok(if state.short_write { bytes.len() / 2 } else { bytes.len() })
+        Ok(if state.short_write {
+            bytes.len() / 2
+        } else {
+            bytes.len()
+        })
     }
 }

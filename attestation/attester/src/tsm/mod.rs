@@ -51,7 +51,11 @@ impl Tsm {
 
     fn open_with(files: Box<dyn Files>, root: &Path) -> Result<Self, AttesterError> {
         let platform = Entry::create(&*files, root)?.platform()?;
-        Ok(Self { files, root: root.to_owned(), platform })
+        Ok(Self {
+            files,
+            root: root.to_owned(),
+            platform,
+        })
     }
 
     fn collect(&self, report_data: &ReportData) -> Result<Collected, AttesterError> {
@@ -71,11 +75,17 @@ impl Tsm {
             return Err(entry.malformed("outblob", "empty"));
         }
         let endorsements = match (self.platform, auxiliary.as_deref()) {
-            (PlatformTag::AmdSevSnp, Some(table)) if !table.is_empty() => certificate_table::endorsements(table)
-                .ok_or_else(|| entry.malformed("auxblob", "not a certificate table"))?,
+            (PlatformTag::AmdSevSnp, Some(table)) if !table.is_empty() => {
+                certificate_table::endorsements(table)
+                    .ok_or_else(|| entry.malformed("auxblob", "not a certificate table"))?
+            }
             _ => Endorsements::new(),
         };
-        Ok(Collected { evidence, event_log: None, endorsements })
+        Ok(Collected {
+            evidence,
+            event_log: None,
+            endorsements,
+        })
     }
 }
 
@@ -115,7 +125,10 @@ mod tests {
 
     #[test]
     fn evidence_commits_to_the_report_data_and_nothing_is_left_behind() {
-        for (provider, platform) in [("sev_guest\n", PlatformTag::AmdSevSnp), ("tdx_guest\n", PlatformTag::IntelTdx)] {
+        for (provider, platform) in [
+            ("sev_guest\n", PlatformTag::AmdSevSnp),
+            ("tdx_guest\n", PlatformTag::IntelTdx),
+        ] {
             let kernel = Kernel::new(provider);
             let tsm = open(&kernel).expect("it opens");
             assert_eq!(tsm.platform(), platform);
@@ -140,11 +153,20 @@ mod tests {
         table.extend(b"VCEK");
         let kernel = Kernel::new("sev_guest\n");
         kernel.change(|state| state.auxblob = Some(table));
-        let collected = open(&kernel).expect("it opens").evidence(&[1; 64]).expect("evidence");
-        assert_eq!(collected.endorsements.document(EndorsementKind::SnpLeaf), Some(&b"VCEK"[..]));
+        let collected = open(&kernel)
+            .expect("it opens")
+            .evidence(&[1; 64])
+            .expect("evidence");
+        assert_eq!(
+            collected.endorsements.document(EndorsementKind::SnpLeaf),
+            Some(&b"VCEK"[..])
+        );
 
         kernel.change(|state| state.auxblob = Some(vec![1; 100]));
-        let error = open(&kernel).expect("it opens").evidence(&[1; 64]).expect_err("no table");
+        let error = open(&kernel)
+            .expect("it opens")
+            .evidence(&[1; 64])
+            .expect_err("no table");
         assert!(matches!(error, AttesterError::Malformed { path, .. } if path.ends_with("auxblob")));
     }
 
@@ -153,10 +175,22 @@ mod tests {
         let kernel = Kernel::new("sev_guest\n");
         let tsm = open(&kernel).expect("it opens");
         kernel.change(|state| state.races = 3);
-        assert_eq!(tsm.evidence(&[5; 64]).expect("evidence").evidence, Kernel::evidence(&[5; 64]));
+        assert_eq!(
+            tsm.evidence(&[5; 64]).expect("evidence").evidence,
+            Kernel::evidence(&[5; 64])
+        );
         kernel.change(|state| state.races = usize::MAX);
         let error = tsm.evidence(&[5; 64]).expect_err("always raced");
-        assert!(matches!(error, AttesterError::Raced { expected: 1, found: 2 }), "{error}");
+        assert!(
+            matches!(
+                error,
+                AttesterError::Raced {
+                    expected: 1,
+                    found: 2
+                }
+            ),
+            "{error}"
+        );
         assert_eq!(kernel.entries(), 0);
     }
 
@@ -165,8 +199,14 @@ mod tests {
         type Change = fn(&mut super::kernel::State);
         let cases: [(Change, &str); 6] = [
             (|state| state.outblob_bytes = Some(0), "attester-malformed"),
-            (|state| state.outblob_bytes = Some(super::OUTBLOB_BYTES_MAX + 1), "attester-malformed"),
-            (|state| state.auxblob = Some(vec![0; super::AUXBLOB_BYTES_MAX + 1]), "attester-malformed"),
+            (
+                |state| state.outblob_bytes = Some(super::OUTBLOB_BYTES_MAX + 1),
+                "attester-malformed",
+            ),
+            (
+                |state| state.auxblob = Some(vec![0; super::AUXBLOB_BYTES_MAX + 1]),
+                "attester-malformed",
+            ),
             (|state| state.busy = true, "attester-io"),
             (|state| state.short_write = true, "attester-malformed"),
             (|state| state.provider = "tdx_guest", "attester-malformed"),
@@ -184,7 +224,9 @@ mod tests {
     #[test]
     fn an_unknown_provider_is_named() {
         let kernel = Kernel::new("arm_cca_guest\n");
-        assert!(matches!(open(&kernel), Err(AttesterError::UnknownProvider(name)) if name == "arm_cca_guest"));
+        assert!(
+            matches!(open(&kernel), Err(AttesterError::UnknownProvider(name)) if name == "arm_cca_guest")
+        );
         assert_eq!(kernel.entries(), 0);
     }
 
@@ -203,7 +245,10 @@ mod tests {
         let missing = folder.path().join("report");
         assert!(matches!(Tsm::open_at(&missing), Err(AttesterError::NotAvailable(path)) if path == missing));
         // A folder that is not configfs: entries have no files, and none stays.
-        assert!(matches!(Tsm::open_at(folder.path()), Err(AttesterError::Io { .. })));
+        assert!(matches!(
+            Tsm::open_at(folder.path()),
+            Err(AttesterError::Io { .. })
+        ));
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
     }
 }
