@@ -6,6 +6,7 @@
 
 use alloc::borrow::ToOwned as _;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -121,6 +122,18 @@ impl Examination {
         };
         self.check(rule, value.is_some(), expected, found);
         value
+    }
+
+    /// Records whether something issued at `issued` is at most `seconds_max` old, and relies on it so long.
+    pub(crate) fn check_age(&mut self, rule: &'static Rule, issued: UnixTime, seconds_max: u64) {
+        let age = self.now.seconds_since(issued);
+        self.check(
+            rule,
+            age.is_some_and(|age| age <= seconds_max),
+            format!("at most {seconds_max} s"),
+            age.map_or(String::from("issued after now"), |age| format!("{age} s")),
+        );
+        self.relies_until(issued.plus_seconds(seconds_max));
     }
 
     /// Notes that what was relied upon ends at `until`.

@@ -213,15 +213,11 @@ fn revocation(
         now.to_string(),
     );
     examination.relies_until(list.next_update);
-    let age = now.seconds_since(list.this_update);
-    let age_max = evidence.collateral_age_seconds_max;
-    examination.check(
+    examination.check_age(
         &rules::COLLATERAL_AGE,
-        age.is_some_and(|age| age <= age_max),
-        format!("at most {age_max} s"),
-        age.map_or(String::from("issued after now"), |age| format!("{age} s")),
+        list.this_update,
+        evidence.collateral_age_seconds_max,
     );
-    examination.relies_until(list.this_update.plus_seconds(age_max));
 }
 
 /// Whether certificate, report and processor are of one generation and one chip.

@@ -216,4 +216,10 @@ pub(super) fn revocation(
         now.to_string(),
     );
     examination.relies_until(until);
+    // Intel issues the root's list once a year: only its own end counts.
+    examination.check_age(
+        &rules::COLLATERAL_AGE,
+        of_ca.this_update,
+        evidence.collateral_age_seconds_max,
+    );
 }

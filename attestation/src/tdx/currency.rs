@@ -63,15 +63,11 @@ pub(super) fn collateral(
         now.to_string(),
     );
     examination.relies_until(until);
-    let age = now.seconds_since(oldest);
-    let age_max = evidence.collateral_age_seconds_max;
-    examination.check(
+    examination.check_age(
         &rules::COLLATERAL_AGE,
-        age.is_some_and(|age| age <= age_max),
-        format!("at most {age_max} s"),
-        age.map_or(String::from("issued after now"), |age| format!("{age} s")),
+        oldest,
+        evidence.collateral_age_seconds_max,
     );
-    examination.relies_until(oldest.plus_seconds(age_max));
     let number = tcb_info
         .tcb_evaluation_data_number
         .min(qe_identity.tcb_evaluation_data_number);
