@@ -30,6 +30,7 @@ Exit status: 0 done, 10 rejected, 20 malformed, 30 unsupported, 1 anything else.
     styles = STYLES,
     max_term_width = 110,
     propagate_version = true,
+    args_override_self = true,
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {

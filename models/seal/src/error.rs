@@ -116,8 +116,8 @@ impl SealError {
             Self::SealedModel(error) => match error.code() {
                 "malformed" | "malformed-key" | "not-a-sealed-model" => EXIT_MALFORMED,
                 "unsupported-signing" => EXIT_UNSUPPORTED,
-                "owner-signature" | "other-model" | "rolled-back" | "manifest-replaced" | "truncated"
-                | "extended" | "swapped" | "bit-flipped" | "reordered" => EXIT_REJECTED,
+                "wrong-key" | "owner-signature" | "other-model" | "rolled-back" | "manifest-replaced"
+                | "truncated" | "extended" | "swapped" | "bit-flipped" | "reordered" => EXIT_REJECTED,
                 _ => EXIT_OTHER,
             },
             Self::Malformed { .. } | Self::Policy { .. } | Self::Answer(_) => EXIT_MALFORMED,

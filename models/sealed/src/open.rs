@@ -140,7 +140,10 @@ impl AnchoredModel {
             })
         })?;
         let locked = buffers.iter().all(SecretBytes::lock);
-        Ok(OpenModel { files: names.into_iter().zip(buffers).collect(), locked })
+        Ok(OpenModel {
+            files: names.into_iter().zip(buffers).collect(),
+            locked,
+        })
     }
 }
 
