@@ -1,6 +1,6 @@
 //! Tokens per second of prefill and decode on a random model of 100 million parameters, made in memory.
 //!
-//! `cargo run --release -p adyton-inference --example generate_speed [PROMPT_TOKENS] [COMPLETION_TOKENS]`
+//! `cargo run --release -p adyton-inference --example generate_speed [PROMPT_TOKENS] [COMPLETION_TOKENS] [bf16|f32]`
 
 // A command for a person, so it prints.
 #![allow(clippy::print_stdout)]
@@ -18,12 +18,22 @@ const HEADS: usize = 12;
 const KV_HEADS: usize = 4;
 const HEAD_DIM: usize = 64;
 
-fn main() -> Result<(), InferenceError> {
-    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse());
-    let prompt_tokens = arguments.next().and_then(Result::ok).unwrap_or(512);
-    let completion_tokens = arguments.next().and_then(Result::ok).unwrap_or(128);
+/// Name and bytes of an element.
+type WeightType = (&'static str, usize);
+const F32: WeightType = ("F32", 4);
+const BF16: WeightType = ("BF16", 2);
 
-    let weights = weights();
+fn main() -> Result<(), InferenceError> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |index: usize| arguments.get(index).and_then(|argument| argument.parse().ok());
+    let (prompt_tokens, completion_tokens) = (number(0).unwrap_or(512), number(1).unwrap_or(128));
+    let weight_type = if arguments.iter().any(|argument| argument == "f32") {
+        F32
+    } else {
+        BF16
+    };
+
+    let weights = weights(weight_type);
     let (config, tokenizer) = (config(), tokenizer());
     let files: ModelFiles<'_> = [
         ("config.json", config.as_bytes()),
@@ -35,10 +45,12 @@ fn main() -> Result<(), InferenceError> {
     let start = Instant::now();
     let model = Model::load(&files)?;
     let seconds = start.elapsed().as_secs_f64();
-    let parameters = weights.len() as f64 / 2.0;
+    let weight_bytes = weights.len() as f64;
+    let parameters = weight_bytes / weight_type.1 as f64;
     println!(
-        "load      {seconds:8.3} s     {:.1} M parameters, bf16 to f32",
-        parameters / 1e6
+        "load      {seconds:8.3} s     {:.1} M parameters, {}",
+        parameters / 1e6,
+        weight_type.0
     );
     drop(weights);
 
@@ -53,7 +65,7 @@ fn main() -> Result<(), InferenceError> {
             prompt_tokens,
             completion_tokens,
             streams,
-            parameters,
+            (parameters, weight_bytes),
         )?;
     }
     Ok(())
@@ -65,7 +77,7 @@ fn measure(
     prompt_tokens: usize,
     completion_tokens: usize,
     streams: usize,
-    parameters: f64,
+    (parameters, weight_bytes): (f64, f64),
 ) -> Result<(), InferenceError> {
     let engine = model.engine(EngineConfig {
         max_concurrent: streams,
@@ -96,9 +108,9 @@ fn measure(
     let prefill_rate = (streams * prompt_tokens) as f64 / prefill;
     let decode_rate = decoded as f64 / decode;
     println!(
-        "{streams} streams prefill {prefill_rate:8.1} tokens/s ({:.2} GFLOP/s)   decode {decode_rate:8.1} tokens/s ({:.2} GB/s of f32 weights)",
+        "{streams} streams prefill {prefill_rate:8.1} tokens/s ({:.2} GFLOP/s)   decode {decode_rate:8.1} tokens/s ({:.2} GB/s of weights)",
         2.0 * parameters * prefill_rate / 1e9,
-        4.0 * parameters * decode_rate / 1e9,
+        weight_bytes * decode_rate / 1e9,
     );
     Ok(())
 }
@@ -124,8 +136,8 @@ fn tokenizer() -> String {
     )
 }
 
-/// A safetensors file of bf16 weights from a small generator.
-fn weights() -> Vec<u8> {
+/// A safetensors file of weights from a small generator.
+fn weights((name_of_type, element_bytes): WeightType) -> Vec<u8> {
     let mut shapes = vec![
         ("model.embed_tokens.weight".to_owned(), vec![VOCABULARY, HIDDEN]),
         ("lm_head.weight".to_owned(), vec![VOCABULARY, HIDDEN]),
@@ -148,9 +160,9 @@ fn weights() -> Vec<u8> {
     let mut entries = Vec::new();
     let mut offset = 0;
     for (name, shape) in &shapes {
-        let end = offset + 2 * shape.iter().product::<usize>();
+        let end = offset + element_bytes * shape.iter().product::<usize>();
         entries.push(format!(
-            r#""{name}":{{"dtype":"BF16","shape":{shape:?},"data_offsets":[{offset},{end}]}}"#
+            r#""{name}":{{"dtype":"{name_of_type}","shape":{shape:?},"data_offsets":[{offset},{end}]}}"#
         ));
         offset = end;
     }
@@ -159,11 +171,11 @@ fn weights() -> Vec<u8> {
     file.extend_from_slice(header.as_bytes());
     file.reserve_exact(offset);
     let mut state = 1_u32;
-    for _ in 0..offset / 2 {
+    for _ in 0..offset / element_bytes {
         // Uniform between -0.06 and 0.06, about the spread of trained weights of this width.
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let value = (state >> 8) as f32 / (1 << 24) as f32 * 0.12 - 0.06;
-        file.extend_from_slice(&((value.to_bits() >> 16) as u16).to_le_bytes());
+        file.extend_from_slice(&value.to_le_bytes()[4 - element_bytes..]);
     }
     file
 }

@@ -61,31 +61,40 @@ impl<'a> Checkpoint<'a> {
 
     /// A vector of `length`, in f32.
     pub(crate) fn vector(&mut self, name: &str, length: usize) -> Result<Tensor, InferenceError> {
-        self.fused(&[(name, vec![length])], vec![length])
+        self.vectors(&[(name, length)])
     }
 
     /// Vectors one after the other, in f32.
     pub(crate) fn vectors(&mut self, parts: &[(&str, usize)]) -> Result<Tensor, InferenceError> {
-        let total = parts.iter().map(|(_, length)| length).sum();
-        let parts: Vec<_> = parts
+        let total: usize = parts.iter().map(|(_, length)| length).sum();
+        let raw = parts
             .iter()
-            .map(|(name, length)| (*name, vec![*length]))
-            .collect();
-        self.fused(&parts, vec![total])
+            .map(|(name, length)| self.take(name, &[*length]))
+            .collect::<Result<Vec<_>, _>>()?;
+        Tensor::from_vec(convert::to_f32(&raw), total, &Device::Cpu).map_err(|_| unloadable(parts))
     }
 
-    /// Matrices of `(rows, columns)` stacked by rows, in f32: one product instead of several.
+    /// Matrices of `(rows, columns)` stacked by rows, so that one product computes all. In bf16 when all of
+    /// them are, else in f32.
     pub(crate) fn matrices(
         &mut self,
         parts: &[(&str, usize)],
         columns: usize,
     ) -> Result<Tensor, InferenceError> {
-        let total = parts.iter().map(|(_, rows)| rows).sum();
-        let parts: Vec<_> = parts
+        let shape = (parts.iter().map(|(_, rows)| rows).sum::<usize>(), columns);
+        let raw = parts
             .iter()
-            .map(|(name, rows)| (*name, vec![*rows, columns]))
-            .collect();
-        self.fused(&parts, vec![total, columns])
+            .map(|(name, rows)| self.take(name, &[*rows, columns]))
+            .collect::<Result<Vec<_>, _>>()?;
+        let tensor = if raw
+            .iter()
+            .all(|(weight_type, _)| *weight_type == WeightType::Bf16)
+        {
+            Tensor::from_vec(convert::to_bf16(&raw), shape, &Device::Cpu)
+        } else {
+            Tensor::from_vec(convert::to_f32(&raw), shape, &Device::Cpu)
+        };
+        tensor.map_err(|_| unloadable(parts))
     }
 
     /// Leaves a tensor out that older checkpoints carry and nothing reads.
@@ -101,27 +110,22 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
-    fn fused(&mut self, parts: &[(&str, Vec<usize>)], shape: Vec<usize>) -> Result<Tensor, InferenceError> {
-        let mut raw = Vec::with_capacity(parts.len());
-        for (name, expected) in parts {
-            let tensor = self
-                .tensors
-                .remove(*name)
-                .ok_or_else(|| mismatch(name, "is missing"))?;
-            if tensor.shape != *expected {
-                let found = &tensor.shape;
-                return Err(mismatch(
-                    name,
-                    &format!("has shape {found:?}, expected {expected:?}"),
-                ));
-            }
-            let weight_type = tensor
-                .weight_type
-                .ok_or_else(|| mismatch(name, "has a type other than F32, F16, BF16"))?;
-            raw.push((weight_type, tensor.bytes));
+    /// A tensor of exactly that name and shape; each can be taken once.
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<(WeightType, &'a [u8]), InferenceError> {
+        let tensor = self
+            .tensors
+            .remove(name)
+            .ok_or_else(|| mismatch(name, "is missing"))?;
+        if tensor.shape != shape {
+            return Err(mismatch(
+                name,
+                &format!("has shape {:?}, expected {shape:?}", tensor.shape),
+            ));
         }
-        let values = convert::to_f32(&raw);
-        Tensor::from_vec(values, shape, &Device::Cpu).map_err(|_| mismatch(parts[0].0, "cannot be loaded"))
+        let weight_type = tensor.weight_type;
+        let weight_type =
+            weight_type.ok_or_else(|| mismatch(name, "has a type other than F32, F16, BF16"))?;
+        Ok((weight_type, tensor.bytes))
     }
 }
 
@@ -148,6 +152,10 @@ fn mismatch(tensor: &str, reason: &str) -> InferenceError {
         tensor: bounded(tensor),
         reason: reason.to_owned(),
     }
+}
+
+fn unloadable(parts: &[(&str, usize)]) -> InferenceError {
+    mismatch(parts.first().map_or("", |(name, _)| name), "cannot be loaded")
 }
 
 /// Names come from the file: bounded in messages.

@@ -17,7 +17,7 @@ pub(crate) mod kv_cache;
 #[cfg(test)]
 mod oracle_tests;
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor, bail};
 
 use self::attention::Attention;
 use self::kv_cache::KvCache;
@@ -122,9 +122,10 @@ impl Decoder {
             bail!("a token is beyond the vocabulary");
         }
         let rotation = Rotation::new(&self.inverse_frequencies, cache.len(), tokens.len())?;
-        let mut hidden = self
+        let rows = self
             .embedding
             .index_select(&Tensor::new(tokens, &Device::Cpu)?, 0)?;
+        let mut hidden = rows.to_dtype(DType::F32)?;
         for (index, layer) in self.layers.iter().enumerate() {
             if interrupt.is_interrupted() {
                 return Ok(None);

@@ -2,6 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
+use super::ops::product;
 use crate::checkpoint::Checkpoint;
 use crate::error::InferenceError;
 
@@ -43,7 +44,7 @@ impl Linear {
 
     /// `x` is (rows, inputs).
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let product = x.matmul(&self.weight.t()?)?;
+        let product = product(x, &self.weight)?;
         match &self.bias {
             Some(bias) => product.broadcast_add(bias),
             None => Ok(product),

@@ -2,11 +2,13 @@
 
 mod gate;
 mod norm;
+mod product;
 mod rotary;
 mod softmax;
 
 pub(super) use gate::gated_silu;
 pub(super) use norm::RmsNorm;
+pub(super) use product::product;
 pub(super) use rotary::{Rotation, split_heads};
 pub(super) use softmax::causal_softmax;
 

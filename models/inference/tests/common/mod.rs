@@ -33,7 +33,11 @@ impl Files {
     }
 
     /// Changes a JSON file.
-    pub(crate) fn edit(&mut self, name: &str, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
+    pub(crate) fn edit(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>),
+    ) {
         let bytes = self.0.get_mut(name).expect("the fixture has the file");
         let mut value: serde_json::Value = serde_json::from_slice(bytes).expect("the fixture is JSON");
         change(value.as_object_mut().expect("the file is an object"));
