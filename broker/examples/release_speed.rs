@@ -7,7 +7,11 @@
 //! processor time. SIMULATED evidence costs the broker what real evidence costs: the same structures and signatures.
 
 #![allow(clippy::print_stdout, reason = "a measurement prints its figures")]
-#![allow(dead_code, unused_imports, reason = "the tests' own deployment, of which this needs a part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the tests' own deployment, of which this needs a part"
+)]
 
 #[path = "../tests/broker/support/mod.rs"]
 mod support;
@@ -28,18 +32,29 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 #[tokio::main]
 async fn main() {
-    let seconds = std::env::args().nth(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(5);
+    let seconds = std::env::args()
+        .nth(1)
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or(5);
     let span = Duration::from_secs(seconds);
-    println!("SIMULATED evidence; {} processors", std::thread::available_parallelism().map_or(0, usize::from));
+    println!(
+        "SIMULATED evidence; {} processors",
+        std::thread::available_parallelism().map_or(0, usize::from)
+    );
     for flavor in [Flavor::Snp, Flavor::Tdx] {
         let deployment = Deployment::new(Options::default());
         let mut broker = Process::start(&deployment);
         let enclave = Arc::new(Enclave::new(flavor));
         let owner = Owner::new(broker.admin, &deployment.owner);
-        let answer = owner.register(MODEL, MANIFEST, 1, &deployment.policy(&enclave)).await;
+        let answer = owner
+            .register(MODEL, MANIFEST, 1, &deployment.policy(&enclave))
+            .await;
         assert_eq!(answer.status, 200, "{:?}", answer.json);
 
-        let bundle = enclave.bundle(&attestation::Nonce::from_bytes([0; 32])).encode().expect("within bounds");
+        let bundle = enclave
+            .bundle(&attestation::Nonce::from_bytes([0; 32]))
+            .encode()
+            .expect("within bounds");
         println!("{}: bundle of {} bytes", flavor.as_str(), bundle.len());
         latency(&enclave, broker.release, span).await;
         for clients in [4, 16] {
@@ -118,7 +133,11 @@ struct Process {
 impl Process {
     fn start(deployment: &Deployment) -> Self {
         let own = std::env::current_exe().expect("a path");
-        let binary = own.parent().and_then(|examples| examples.parent()).expect("a folder").join("adyton-broker");
+        let binary = own
+            .parent()
+            .and_then(|examples| examples.parent())
+            .expect("a folder")
+            .join("adyton-broker");
         let mut child = Command::new(binary)
             .args(["serve", "--json", "--config"])
             .arg(deployment.path("broker.toml"))
@@ -138,14 +157,23 @@ impl Process {
             }
         }
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, release: release.expect("listens"), admin: admin.expect("listens") }
+        Self {
+            child,
+            release: release.expect("listens"),
+            admin: admin.expect("listens"),
+        }
     }
 
     /// User and system time so far (proc(5), fields 14 and 15).
     fn processor_seconds(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
         let (_, fields) = stat.rsplit_once(')').expect("a command name");
-        let ticks: f64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+        let ticks: f64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<f64>().ok())
+            .sum();
         ticks / TICKS_PER_SECOND
     }
 }

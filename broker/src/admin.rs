@@ -6,7 +6,11 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Extension, Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, Query, Request, State},
+    extract::{
+        DefaultBodyLimit, Path, Query, Request, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
+    http::header::CONTENT_LENGTH,
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{get, post, put},
@@ -65,9 +69,13 @@ impl AdminService {
             .fallback(async || Problem::not_found())
             .method_not_allowed_fallback(async || Problem::method_not_allowed())
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .layer(from_fn(within_time))
+            .layer(from_fn(within_bounds))
             .with_state(shared.clone());
-        Self { shared, acceptor: TlsAcceptor::from(Arc::new(tls)), router }
+        Self {
+            shared,
+            acceptor: TlsAcceptor::from(Arc::new(tls)),
+            router,
+        }
     }
 
     /// One connection from its beginning to its end.
@@ -103,13 +111,23 @@ impl AdminService {
 
     fn failed(&self, step: &'static str) {
         self.shared.metrics.connection_failed(Listener::Admin);
-        self.shared.log.write(Line::new(Event::ConnectionFailed).what(step));
+        self.shared
+            .log
+            .write(Line::new(Event::ConnectionFailed).what(step));
     }
 }
 
 type Answer<T> = Result<Json<T>, Problem>;
 
-async fn within_time(request: Request, next: Next) -> Response {
+/// Refuses a body by its announced length, and whatever takes too long.
+async fn within_bounds(request: Request, next: Next) -> Response {
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
+        return Problem::too_large().into_response();
+    }
     match timeout(REQUEST_SECONDS_MAX, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::timeout().into_response(),
@@ -155,7 +173,9 @@ async fn models(State(shared): State<Arc<Shared>>) -> Json<ModelsAnswer> {
         kek_id: model.wrap.kek_id.clone(),
         kek_version: model.wrap.version,
     });
-    Json(ModelsAnswer { models: models.collect() })
+    Json(ModelsAnswer {
+        models: models.collect(),
+    })
 }
 
 #[derive(Deserialize)]
@@ -180,9 +200,11 @@ async fn register(
     State(shared): State<Arc<Shared>>,
     Extension(owner): Extension<Owner>,
     Path(model_id): Path<String>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Answer<RegisterAnswer> {
-    let model_id = ModelId::new(&model_id).map_err(|_| Problem::malformed("the model id has other characters"))?;
+    let body = body.map_err(|_| Problem::too_large())?;
+    let model_id =
+        ModelId::new(&model_id).map_err(|_| Problem::malformed("the model id has other characters"))?;
     let body: RegisterBody = serde_json::from_slice(&body)
         .map_err(|_| Problem::malformed("the body is not the documented JSON object"))?;
     let mut manifest_digest = [0; 32];
@@ -201,9 +223,17 @@ async fn register(
     };
     let model = registration.accept(&shared.registration_key, &shared.keys())?;
     let wrap = model.wrap.clone();
-    let change = Change::Register { model: Box::new(model), registrar_spki_sha256: owner.spki_sha256 };
+    let change = Change::Register {
+        model: Box::new(model),
+        registrar_spki_sha256: owner.spki_sha256,
+    };
     let audit_index = changed(&shared, change, "register-model", Some(&model_id)).await?;
-    Ok(Json(RegisterAnswer { model_id: model_id.to_string(), version: body.version, wrap, audit_index }))
+    Ok(Json(RegisterAnswer {
+        model_id: model_id.to_string(),
+        version: body.version,
+        wrap,
+        audit_index,
+    }))
 }
 
 #[derive(Serialize)]
@@ -212,7 +242,10 @@ struct ChangedAnswer {
 }
 
 async fn disable(State(shared): State<Arc<Shared>>, Path(model_id): Path<String>) -> Answer<ChangedAnswer> {
-    let model = shared.directory.model(&model_id).ok_or(BrokerError::UnknownModel)?;
+    let model = shared
+        .directory
+        .model(&model_id)
+        .ok_or(BrokerError::UnknownModel)?;
     let change = Change::Disable { model_id };
     let audit_index = changed(&shared, change, "disable-model", Some(model.model_id())).await?;
     Ok(Json(ChangedAnswer { audit_index }))
@@ -247,7 +280,12 @@ async fn changed(
         .await
         .map_err(|_| BrokerError::AuditUnavailable)
         .and_then(|changed| changed);
-    let line = Line::new(if index.is_ok() { Event::Changed } else { Event::Refused }).what(what);
+    let line = Line::new(if index.is_ok() {
+        Event::Changed
+    } else {
+        Event::Refused
+    })
+    .what(what);
     let line = match model {
         Some(model) => line.model(model),
         None => line,
@@ -281,11 +319,18 @@ struct EntriesAnswer {
 
 async fn entries(
     State(shared): State<Arc<Shared>>,
-    query: Result<Query<EntriesQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<EntriesQuery>, QueryRejection>,
 ) -> Answer<EntriesAnswer> {
     let Query(query) = query.map_err(|_| Problem::malformed("the query takes from and limit"))?;
-    let held = shared.reader.entries(query.from, query.limit.min(ENTRIES_MAX)).await?;
-    let texts = held.entries.into_iter().map(String::from_utf8).collect::<Result<Vec<_>, _>>();
+    let held = shared
+        .reader
+        .entries(query.from, query.limit.min(ENTRIES_MAX))
+        .await?;
+    let texts = held
+        .entries
+        .into_iter()
+        .map(String::from_utf8)
+        .collect::<Result<Vec<_>, _>>();
     let entries = texts.map_err(|_| BrokerError::LogDamaged("an entry is not text"))?;
     // Before the first entry the store holds no checkpoint; the head in memory is that of the empty log.
     let checkpoint = if held.signed_checkpoint.is_empty() {
@@ -293,7 +338,11 @@ async fn entries(
     } else {
         held.signed_checkpoint
     };
-    Ok(Json(EntriesAnswer { first: query.from, entries, checkpoint }))
+    Ok(Json(EntriesAnswer {
+        first: query.from,
+        entries,
+        checkpoint,
+    }))
 }
 
 #[derive(Serialize)]
@@ -306,5 +355,9 @@ struct CheckpointAnswer {
 async fn checkpoint(State(shared): State<Arc<Shared>>) -> Json<CheckpointAnswer> {
     let head = shared.audit.head();
     let public_key = shared.log_verifier.to_vkey();
-    Json(CheckpointAnswer { entries: head.entries, checkpoint: head.signed_checkpoint, public_key })
+    Json(CheckpointAnswer {
+        entries: head.entries,
+        checkpoint: head.signed_checkpoint,
+        public_key,
+    })
 }

@@ -46,13 +46,25 @@ pub struct AuditLog {
 
 enum Command {
     Record(Record),
-    Change { change: Change, now: UnixTime, reply: oneshot::Sender<Result<u64>> },
-    Probe { reply: oneshot::Sender<bool> },
+    Change {
+        change: Change,
+        now: UnixTime,
+        reply: oneshot::Sender<Result<u64>>,
+    },
+    Probe {
+        reply: oneshot::Sender<bool>,
+    },
 }
 
 enum Record {
-    Release { appraised: Box<Appraised>, reply: oneshot::Sender<std::result::Result<Recorded, Refused>> },
-    Refusal { refused: Refused, reply: oneshot::Sender<Refused> },
+    Release {
+        appraised: Box<Appraised>,
+        reply: oneshot::Sender<std::result::Result<Recorded, Refused>>,
+    },
+    Refusal {
+        refused: Refused,
+        reply: oneshot::Sender<Refused>,
+    },
 }
 
 impl AuditLog {
@@ -65,12 +77,29 @@ impl AuditLog {
         refusals_per_minute_max: u32,
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (commands, inbox) = mpsc::channel(QUEUE_MAX);
-        let head = Head { entries: log.size(), signed_checkpoint: log.signed_checkpoint().to_owned() };
+        let head = Head {
+            entries: log.size(),
+            signed_checkpoint: log.signed_checkpoint().to_owned(),
+        };
         metrics.audit_size(head.entries);
         let (announce, head) = watch::channel(head);
-        let task = Writer { log, directory, keys, announce, metrics: metrics.clone() };
+        let task = Writer {
+            log,
+            directory,
+            keys,
+            announce,
+            metrics: metrics.clone(),
+        };
         let budget = Arc::new(Mutex::new(RefusalBudget::new(refusals_per_minute_max)));
-        (Self { commands, head, budget, metrics }, tokio::spawn(task.run(inbox)))
+        (
+            Self {
+                commands,
+                head,
+                budget,
+                metrics,
+            },
+            tokio::spawn(task.run(inbox)),
+        )
     }
 
     /// Makes the record of a release durable.
@@ -80,7 +109,10 @@ impl AuditLog {
     pub async fn record_release(&self, appraised: Appraised) -> std::result::Result<Recorded, Refused> {
         let (reply, answer) = oneshot::channel();
         let unavailable = Unavailable::of(&appraised);
-        let command = Command::Record(Record::Release { appraised: Box::new(appraised), reply });
+        let command = Command::Record(Record::Release {
+            appraised: Box::new(appraised),
+            reply,
+        });
         if self.commands.send(command).await.is_err() {
             return Err(unavailable.refused());
         }
@@ -90,14 +122,23 @@ impl AuditLog {
     /// Makes the record of a refusal durable and gives the refusal back; as `audit-unavailable` when it could not be
     /// recorded. Over the bound per minute it is counted only.
     pub async fn record_refusal(&self, refused: Refused, now: UnixTime) -> Refused {
-        let within = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(now);
+        let within = self
+            .budget
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(now);
         if !within {
             self.metrics.unrecorded_refusal();
             return refused;
         }
         let (reply, answer) = oneshot::channel();
         let unavailable = Unavailable(refused.clone());
-        if self.commands.send(Command::Record(Record::Refusal { refused, reply })).await.is_err() {
+        if self
+            .commands
+            .send(Command::Record(Record::Refusal { refused, reply }))
+            .await
+            .is_err()
+        {
             return unavailable.refused();
         }
         answer.await.unwrap_or_else(|_| unavailable.refused())
@@ -110,7 +151,10 @@ impl AuditLog {
     pub async fn change(&self, change: Change, now: UnixTime) -> Result<u64> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Change { change, now, reply };
-        self.commands.send(command).await.map_err(|_| BrokerError::AuditUnavailable)?;
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| BrokerError::AuditUnavailable)?;
         answer.await.map_err(|_| BrokerError::AuditUnavailable)?
     }
 
@@ -180,8 +224,10 @@ impl Writer {
         if waiting.is_empty() {
             return;
         }
-        let records: Vec<Pending> =
-            waiting.drain(..).map(|record| Pending::of(record, &self.directory)).collect();
+        let records: Vec<Pending> = waiting
+            .drain(..)
+            .map(|record| Pending::of(record, &self.directory))
+            .collect();
         let entries = records.iter().map(Pending::entry).collect();
         match self.commit(entries).await {
             Ok(receipts) => {
@@ -200,7 +246,10 @@ impl Writer {
             Ok(receipts) => {
                 debug_assert_eq!(receipts.len(), count);
                 let signed_checkpoint = self.log.signed_checkpoint().to_owned();
-                let head = Head { entries: self.log.size(), signed_checkpoint };
+                let head = Head {
+                    entries: self.log.size(),
+                    signed_checkpoint,
+                };
                 self.metrics.audit_size(head.entries);
                 self.announce.send_replace(head);
             }
@@ -214,12 +263,22 @@ impl Writer {
             let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
             change.prepare(&self.directory, &mut keys)?
         };
-        let Prepared { details, rows, effect } = prepared;
+        let Prepared {
+            details,
+            rows,
+            effect,
+        } = prepared;
         self.log.store().ride(rows);
         let entries = details.iter().map(|detail| detail.entry(now)).collect();
-        let receipts = self.commit(entries).await.map_err(|_| BrokerError::AuditUnavailable)?;
+        let receipts = self
+            .commit(entries)
+            .await
+            .map_err(|_| BrokerError::AuditUnavailable)?;
         effect.apply(&self.directory);
-        receipts.last().map(Receipt::index).ok_or(BrokerError::AuditUnavailable)
+        receipts
+            .last()
+            .map(Receipt::index)
+            .ok_or(BrokerError::AuditUnavailable)
     }
 }
 
@@ -231,8 +290,14 @@ enum Pending {
         reply: oneshot::Sender<std::result::Result<Recorded, Refused>>,
     },
     /// A release that something came before.
-    Overtaken { refused: Refused, reply: oneshot::Sender<std::result::Result<Recorded, Refused>> },
-    Refusal { refused: Refused, reply: oneshot::Sender<Refused> },
+    Overtaken {
+        refused: Refused,
+        reply: oneshot::Sender<std::result::Result<Recorded, Refused>>,
+    },
+    Refusal {
+        refused: Refused,
+        reply: oneshot::Sender<Refused>,
+    },
 }
 
 impl Pending {
@@ -240,8 +305,15 @@ impl Pending {
         match record {
             Record::Refusal { refused, reply } => Self::Refusal { refused, reply },
             Record::Release { appraised, reply } => match directory.permits(appraised.model()) {
-                Ok(()) => Self::Release { entry: appraised.entry().clone(), appraised, reply },
-                Err(code) => Self::Overtaken { refused: appraised.refuse(code), reply },
+                Ok(()) => Self::Release {
+                    entry: appraised.entry().clone(),
+                    appraised,
+                    reply,
+                },
+                Err(code) => Self::Overtaken {
+                    refused: appraised.refuse(code),
+                    reply,
+                },
             },
         }
     }
@@ -284,7 +356,11 @@ struct RefusalBudget {
 
 impl RefusalBudget {
     fn new(per_minute_max: u32) -> Self {
-        Self { per_minute_max, minute: 0, left: per_minute_max }
+        Self {
+            per_minute_max,
+            minute: 0,
+            left: per_minute_max,
+        }
     }
 
     fn take(&mut self, now: UnixTime) -> bool {

@@ -63,9 +63,10 @@ impl Effect {
 impl Change {
     pub(crate) fn prepare(self, directory: &Directory, keys: &mut TenantKeys) -> Result<Prepared> {
         match self {
-            Self::Register { model, registrar_spki_sha256 } => {
-                register(*model, registrar_spki_sha256, directory)
-            }
+            Self::Register {
+                model,
+                registrar_spki_sha256,
+            } => register(*model, registrar_spki_sha256, directory),
             Self::Disable { model_id } => disable(&model_id, directory),
             Self::SwitchKek { disabled } => Ok(switch_kek(disabled, keys)),
             Self::RotateKek => rotate(directory, keys),
@@ -83,10 +84,12 @@ fn register(
     directory: &Directory,
 ) -> Result<Prepared> {
     if let Some(current) = directory.model(model.model_id().as_str()) {
-        anchor(&current).advance(&anchor(&model)).map_err(|error| BrokerError::Registration {
-            code: error.code(),
-            detail: "the registered version stands",
-        })?;
+        anchor(&current)
+            .advance(&anchor(&model))
+            .map_err(|error| BrokerError::Registration {
+                code: error.code(),
+                detail: "the registered version stands",
+            })?;
         model.earlier_digests.clone_from(&current.earlier_digests);
         if current.manifest_digest != model.manifest_digest {
             model.earlier_digests.push(current.manifest_digest);
@@ -109,42 +112,76 @@ fn register(
         policy: model.policy.text().to_owned(),
         wrap: wrap_json(&model),
     })];
-    Ok(Prepared { details, rows, effect: Effect::Put(vec![model]) })
+    Ok(Prepared {
+        details,
+        rows,
+        effect: Effect::Put(vec![model]),
+    })
 }
 
 fn disable(model_id: &str, directory: &Directory) -> Result<Prepared> {
     let current = directory.model(model_id).ok_or(BrokerError::UnknownModel)?;
     let mut model = again(&current)?;
     model.disabled = true;
-    let details = vec![Detail::ModelDisablement { model_id: model_id.to_owned() }];
-    Ok(Prepared { details, rows: Vec::new(), effect: Effect::Put(vec![model]) })
+    let details = vec![Detail::ModelDisablement {
+        model_id: model_id.to_owned(),
+    }];
+    Ok(Prepared {
+        details,
+        rows: Vec::new(),
+        effect: Effect::Put(vec![model]),
+    })
 }
 
 fn switch_kek(disabled: bool, keys: &TenantKeys) -> Prepared {
     let kek_id = keys.kek_id().to_owned();
-    let detail = if disabled { Detail::KekDisablement { kek_id } } else { Detail::KekEnablement { kek_id } };
-    Prepared { details: vec![detail], rows: Vec::new(), effect: Effect::SwitchKek { disabled } }
+    let detail = if disabled {
+        Detail::KekDisablement { kek_id }
+    } else {
+        Detail::KekEnablement { kek_id }
+    };
+    Prepared {
+        details: vec![detail],
+        rows: Vec::new(),
+        effect: Effect::SwitchKek { disabled },
+    }
 }
 
 fn rotate(directory: &Directory, keys: &mut TenantKeys) -> Result<Prepared> {
     // The new version is in the key file before anything is wrapped under it. Should the record fail, it stays there
     // unused: the old wraps still name the old version.
     keys.rotate()?;
-    let mut details =
-        vec![Detail::KekRotation { kek_id: keys.kek_id().to_owned(), kek_version: keys.version() }];
+    let mut details = vec![Detail::KekRotation {
+        kek_id: keys.kek_id().to_owned(),
+        kek_version: keys.version(),
+    }];
     let (mut rows, mut models) = (Vec::new(), Vec::new());
     for current in directory.models() {
-        let unusable =
-            |_| BrokerError::Registration { code: "key-unavailable", detail: "a stored key does not open" };
-        let key = keys.unwrap(&current.wrap, &current.wrap_context()).map_err(unusable)?;
+        let unusable = |_| BrokerError::Registration {
+            code: "key-unavailable",
+            detail: "a stored key does not open",
+        };
+        let key = keys
+            .unwrap(&current.wrap, &current.wrap_context())
+            .map_err(unusable)?;
         let mut model = again(&current)?;
         model.wrap = keys.wrap(&key, &current.wrap_context()).map_err(unusable)?;
         let model_id = model.model_id().as_str().to_owned();
-        details.push(Detail::ModelRewrap { model_id: model_id.clone(), wrap_sha256: wrap_sha256(&model.wrap) });
-        rows.push(RowChange::Rewrap { model_id, wrap: wrap_json(&model) });
+        details.push(Detail::ModelRewrap {
+            model_id: model_id.clone(),
+            wrap_sha256: wrap_sha256(&model.wrap),
+        });
+        rows.push(RowChange::Rewrap {
+            model_id,
+            wrap: wrap_json(&model),
+        });
         models.push(model);
     }
-    Ok(Prepared { details, rows, effect: Effect::Put(models) })
+    Ok(Prepared {
+        details,
+        rows,
+        effect: Effect::Put(models),
+    })
 }
 
 /// A copy of a registration, to be changed and put in its place.

@@ -182,9 +182,12 @@ impl Config {
         if !self.ops.listen.ip().is_loopback() {
             return Err("ops.listen must be a loopback address: it has no authentication".to_owned());
         }
-        let name = |text: &str| !text.is_empty() && text.len() <= 128 && text.chars().all(|c| c.is_ascii_graphic());
+        let name =
+            |text: &str| !text.is_empty() && text.len() <= 128 && text.chars().all(|c| c.is_ascii_graphic());
         if !name(&self.audit.origin) || self.audit.origin.contains('+') {
-            return Err("audit.origin must be 1 to 128 printable ASCII characters without spaces or +".to_owned());
+            return Err(
+                "audit.origin must be 1 to 128 printable ASCII characters without spaces or +".to_owned(),
+            );
         }
         if !name(&self.kek.id) {
             return Err("kek.id must be 1 to 128 printable ASCII characters without spaces".to_owned());

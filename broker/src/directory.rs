@@ -37,7 +37,10 @@ impl RegisteredModel {
 
     /// What the wrap is bound to.
     pub fn wrap_context(&self) -> WrapContext<'_> {
-        WrapContext { model_id: self.model_id().as_str(), manifest_digest: &self.manifest_digest }
+        WrapContext {
+            model_id: self.model_id().as_str(),
+            manifest_digest: &self.manifest_digest,
+        }
     }
 
     /// Whether a statement that names `digests` serves this version of this model.
@@ -97,7 +100,10 @@ impl Directory {
     /// `kek-disabled`, `model-disabled`; `busy` when the registration was replaced in between.
     pub fn permits(&self, model: &Arc<RegisteredModel>) -> Result<(), RefusalCode> {
         self.read(|state| {
-            let current = state.models.get(model.model_id().as_str()).ok_or(RefusalCode::UnknownModel)?;
+            let current = state
+                .models
+                .get(model.model_id().as_str())
+                .ok_or(RefusalCode::UnknownModel)?;
             if state.kek_disabled {
                 return Err(RefusalCode::KekDisabled);
             }
@@ -113,7 +119,11 @@ impl Directory {
 
     /// Puts a model in the place of its earlier registration. Only after its record is durable.
     pub(crate) fn put(&self, model: RegisteredModel) {
-        self.write(|state| state.models.insert(model.model_id().as_str().to_owned(), Arc::new(model)));
+        self.write(|state| {
+            state
+                .models
+                .insert(model.model_id().as_str().to_owned(), Arc::new(model))
+        });
     }
 
     /// Switches the tenant's key. Only after its record is durable.

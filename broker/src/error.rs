@@ -115,7 +115,9 @@ impl BrokerError {
             Self::Config(_) => "compare the file with broker.example.toml",
             Self::Listen { .. } => "another process has the port: stop it or choose another address",
             Self::Tls(_) => "certificate and private key must be PEM and belong together",
-            Self::KeyMissing(_) => "restore the key file from its backup; a new key would open nothing that is stored",
+            Self::KeyMissing(_) => {
+                "restore the key file from its backup; a new key would open nothing that is stored"
+            }
             Self::KeyExposed(_) => "chmod 600 the file, and consider its key known to those users",
             Self::KeyMalformed(_) => "restore the key file from its backup",
             Self::KeyFile { .. } => "check that the folder exists and that this user may use it",
@@ -123,14 +125,20 @@ impl BrokerError {
             Self::StoreInUse(_) => "stop the other broker, or give this one another store",
             Self::Migration(_) => "run the version of adyton-broker that made this store, or a later one",
             Self::LogDamaged(_) => "keep the file as evidence, find who wrote to it, restore from a backup",
-            Self::RegistrationDamaged { .. } => "keep the file as evidence, restore from a backup, register again",
+            Self::RegistrationDamaged { .. } => {
+                "keep the file as evidence, restore from a backup, register again"
+            }
             Self::Random => "the system is not ready: try again",
-            Self::AuditUnavailable => "free space for the store; nothing is released until records can be written",
+            Self::AuditUnavailable => {
+                "free space for the store; nothing is released until records can be written"
+            }
             Self::Audit(error) => error.hint(),
             Self::Policy(_) => "correct the policy file: every key is required and unknown ones are refused",
             Self::Registration { code, .. } => match *code {
                 "rolled-back" => "register a version above the registered one",
-                "registration-key" => "fetch the registration key again: the broker makes a new one at every start",
+                "registration-key" => {
+                    "fetch the registration key again: the broker makes a new one at every start"
+                }
                 _ => "compare the request with the admin API in the README of broker",
             },
             Self::UnknownModel => "register the model first, or correct its name",

@@ -24,7 +24,11 @@ pub async fn read(config: &Config) -> Result<VerifiedLog> {
     let (_store, reader) = Store::open(&config.store.file, config.store.bytes_max).await?;
     let held = reader.entries(0, u32::MAX).await?;
     let report = verify_log(&held.entries, &held.signed_checkpoint, &verifier)?;
-    Ok(VerifiedLog { report, signed_checkpoint: held.signed_checkpoint, entries: held.entries })
+    Ok(VerifiedLog {
+        report,
+        signed_checkpoint: held.signed_checkpoint,
+        entries: held.entries,
+    })
 }
 
 impl VerifiedLog {

@@ -16,7 +16,6 @@ use attestation::{
 use audit::{Entry, Receipt};
 use sealed_model::ModelKey;
 use sealing::{AttestedKey, Label, seal_once};
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use wire::{
     WireError,
@@ -27,10 +26,13 @@ use zeroize::Zeroizing;
 use crate::{
     directory::{Directory, RegisteredModel},
     key_store::TenantKeys,
-    record::{Detail, KeyRefusal, KeyRelease},
+    record::{Detail, KeyRelease},
     refusal::RefusalCode,
+    refused::{Refusal, sha256_hex},
     tls::SpkiDigest,
 };
+
+pub use crate::refused::Refused;
 
 /// Bytes of `TLS-Exporter` that a release is bound to.
 pub const EXPORTED_BYTES: usize = 32;
@@ -84,7 +86,11 @@ impl Challenged {
 
     /// The message that carries the challenge.
     pub fn message(&self) -> Vec<u8> {
-        Challenge { version: RELEASE_VERSION, nonce: *self.nonce.as_bytes() }.to_cbor()
+        Challenge {
+            version: RELEASE_VERSION,
+            nonce: *self.nonce.as_bytes(),
+        }
+        .to_cbor()
     }
 
     /// Decides on a request. The order is that of the module documentation; the appraisal comes after the checks that
@@ -103,31 +109,47 @@ impl Challenged {
             .model(request.model_id.as_str())
             .ok_or_else(|| refusal.code(RefusalCode::UnknownModel))?;
         refusal.model(&model);
-        desk.directory.permits(&model).map_err(|code| refusal.code(code))?;
+        desk.directory
+            .permits(&model)
+            .map_err(|code| refusal.code(code))?;
 
         let bundle = Bundle::decode(&request.bundle)
             .map_err(|error| refusal.code(RefusalCode::of_exit_code(error.exit_code())))?;
         refusal.bundle(&bundle);
-        let presented = Statement::parse(&bundle.statement)
-            .map_err(|_| refusal.code(RefusalCode::EvidenceMalformed))?;
+        let presented =
+            Statement::parse(&bundle.statement).map_err(|_| refusal.code(RefusalCode::EvidenceMalformed))?;
         // What is presented can only refuse: cheaply, and with a code that says more than a clause. What counts is the
         // same check on the statement that was verified.
-        self.check(&presented, &model).map_err(|code| refusal.code(code))?;
+        self.check(&presented, &model)
+            .map_err(|code| refusal.code(code))?;
         let nonce = self.nonce_for(&presented.wrap_key);
-        let evidence = model.policy.verifier().appraise(&bundle, &nonce, desk.now).map_err(|error| {
-            refusal.clause(RefusalCode::of_exit_code(error.exit_code()), error.clause().id)
-        })?;
-        self.check(evidence.statement(), &model).map_err(|code| refusal.code(code))?;
+        let evidence = model
+            .policy
+            .verifier()
+            .appraise(&bundle, &nonce, desk.now)
+            .map_err(|error| {
+                refusal.clause(RefusalCode::of_exit_code(error.exit_code()), error.clause().id)
+            })?;
+        self.check(evidence.statement(), &model)
+            .map_err(|code| refusal.code(code))?;
 
-        let wrap_key = AttestedKey::bind_wrap_key(&evidence)
-            .map_err(|_| refusal.code(RefusalCode::WrapKeyUnusable))?;
+        let wrap_key =
+            AttestedKey::bind_wrap_key(&evidence).map_err(|_| refusal.code(RefusalCode::WrapKeyUnusable))?;
         let key = desk
             .keys
             .unwrap(&model.wrap, &model.wrap_context())
             .map_err(|_| refusal.code(RefusalCode::KeyUnavailable))?;
         let detail = release_detail(&model, &bundle, &evidence, &self.binding);
         let entry = Detail::KeyRelease(detail).entry(desk.now);
-        Ok(Appraised { model, evidence, wrap_key, key, entry, refusal, now: desk.now })
+        Ok(Appraised {
+            model,
+            evidence,
+            wrap_key,
+            key,
+            entry,
+            refusal,
+            now: desk.now,
+        })
     }
 
     /// The nonce that the evidence must carry. Evidence for another wrap key, connection or challenge carries another.
@@ -194,7 +216,10 @@ impl Appraised {
         if !receipt.is_for(&self.entry) {
             return Err(self.refuse(RefusalCode::AuditUnavailable));
         }
-        Ok(Recorded { appraised: self, receipt })
+        Ok(Recorded {
+            appraised: self,
+            receipt,
+        })
     }
 }
 
@@ -227,8 +252,14 @@ impl Recorded {
         }
         .to_cbor();
         let payload = payload(&appraised.key, policy.token_issuers());
-        let sealed = seal_once(&appraised.wrap_key, Label::KeyRelease, &record, &payload, appraised.now)
-            .map_err(|_| appraised.refusal.code(RefusalCode::WrapKeyUnusable))?;
+        let sealed = seal_once(
+            &appraised.wrap_key,
+            Label::KeyRelease,
+            &record,
+            &payload,
+            appraised.now,
+        )
+        .map_err(|_| appraised.refusal.code(RefusalCode::WrapKeyUnusable))?;
         Ok(Released {
             answer: ReleaseAnswer::Released { record, sealed }.to_cbor(),
             audit_index: receipt.index(),
@@ -276,109 +307,13 @@ fn payload(key: &ModelKey, issuers: &[[u8; 32]]) -> Zeroizing<Vec<u8>> {
     out.extend([0x82, 0x58, 32]);
     out.extend_from_slice(key.expose_bytes());
     let mut tail = minicbor::Encoder::new(Vec::new());
-    tail.array(issuers.len() as u64).expect("writing to a Vec does not fail");
+    tail.array(issuers.len() as u64)
+        .expect("writing to a Vec does not fail");
     for issuer in issuers {
         tail.bytes(issuer).expect("writing to a Vec does not fail");
     }
     out.extend_from_slice(tail.writer());
     out
-}
-
-/// No key: why, and the record of it.
-#[must_use]
-#[derive(Debug, Clone)]
-pub struct Refused {
-    code: RefusalCode,
-    clause: Option<&'static str>,
-    detail: KeyRefusal,
-    now: UnixTime,
-}
-
-impl Refused {
-    /// A refusal before there was a request to decide on.
-    pub fn before_request(code: RefusalCode, binding: &ConnectionBinding, now: UnixTime) -> Self {
-        Refusal::new(binding, now).code(code)
-    }
-
-    /// Why.
-    pub fn code(&self) -> RefusalCode {
-        self.code
-    }
-
-    /// The appraisal clause that failed.
-    pub fn clause(&self) -> Option<&'static str> {
-        self.clause
-    }
-
-    /// The record of the refusal.
-    pub fn entry(&self) -> Entry {
-        Detail::KeyRefusal(self.detail.clone()).entry(self.now)
-    }
-
-    /// The message to send.
-    pub fn message(&self) -> Vec<u8> {
-        let hint = match self.clause {
-            Some(clause) => format!("{} (failed clause: {clause})", self.code.hint()),
-            None => self.code.hint().to_owned(),
-        };
-        let retry_after_seconds = self.code.retry_after_seconds();
-        ReleaseAnswer::Refused { code: self.code.problem(), hint, retry_after_seconds }.to_cbor()
-    }
-
-    /// The same request, when its record could not be written.
-    pub(crate) fn unrecorded(mut self) -> Self {
-        self.code = RefusalCode::AuditUnavailable;
-        self.clause = None;
-        self
-    }
-}
-
-/// What is known of a request so far, should it be refused.
-#[derive(Debug, Clone)]
-struct Refusal {
-    known: KeyRefusal,
-    now: UnixTime,
-}
-
-impl Refusal {
-    fn new(binding: &ConnectionBinding, now: UnixTime) -> Self {
-        let known = KeyRefusal {
-            code: String::new(),
-            clause: None,
-            model_id: None,
-            policy_digest: None,
-            statement_sha256: None,
-            evidence_sha256: None,
-            platform: None,
-            enclave_spki_sha256: hex::encode(binding.enclave_spki_sha256),
-        };
-        Self { known, now }
-    }
-
-    fn model(&mut self, model: &RegisteredModel) {
-        self.known.model_id = Some(model.model_id().as_str().to_owned());
-        self.known.policy_digest = Some(hex::encode(model.policy.digest()));
-    }
-
-    fn bundle(&mut self, bundle: &Bundle) {
-        self.known.statement_sha256 = Some(sha256_hex(&bundle.statement));
-        self.known.evidence_sha256 = Some(sha256_hex(&bundle.evidence));
-        self.known.platform = Some(bundle.platform.as_str().to_owned());
-    }
-
-    fn code(&self, code: RefusalCode) -> Refused {
-        self.refused(code, None)
-    }
-
-    fn clause(&self, code: RefusalCode, clause: &'static str) -> Refused {
-        self.refused(code, Some(clause))
-    }
-
-    fn refused(&self, code: RefusalCode, clause: Option<&'static str>) -> Refused {
-        let known = self.known.clone();
-        let detail = KeyRefusal { code: code.as_str().to_owned(), clause: clause.map(str::to_owned), ..known };
-        Refused { code, clause, detail, now: self.now }
-    }
 }
 
 fn release_detail(
@@ -400,8 +335,4 @@ fn release_detail(
         enclave_spki_sha256: hex::encode(binding.enclave_spki_sha256),
         lease_seconds: model.policy.lease_seconds(),
     }
-}
-
-fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
 }

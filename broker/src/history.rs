@@ -35,7 +35,10 @@ impl History {
                 Some(model) => model.disabled = true,
                 None => self.unreadable = true,
             },
-            Some(Detail::ModelRewrap { model_id, wrap_sha256 }) => match self.models.get_mut(&model_id) {
+            Some(Detail::ModelRewrap {
+                model_id,
+                wrap_sha256,
+            }) => match self.models.get_mut(&model_id) {
                 Some(model) => model.current.wrap_sha256 = wrap_sha256,
                 None => self.unreadable = true,
             },
@@ -60,7 +63,14 @@ impl History {
             }
         }
         let model_id = registration.model_id.clone();
-        self.models.insert(model_id, ModelHistory { current: registration, disabled: false, earlier_digests });
+        self.models.insert(
+            model_id,
+            ModelHistory {
+                current: registration,
+                disabled: false,
+                earlier_digests,
+            },
+        );
     }
 
     /// Models that the log knows.
@@ -108,8 +118,12 @@ pub(crate) fn owner_key_sha256(owner_key: &str) -> String {
 /// The digest of a wrap in records: over its fields, each behind its length.
 pub(crate) fn wrap_sha256(wrap: &sealed_model::Wrap) -> String {
     let version = wrap.version.to_be_bytes();
-    let fields: [&[u8]; 4] =
-        [wrap.kek_id.as_bytes(), &version, wrap.algorithm.as_bytes(), wrap.wrapped.as_bytes()];
+    let fields: [&[u8]; 4] = [
+        wrap.kek_id.as_bytes(),
+        &version,
+        wrap.algorithm.as_bytes(),
+        wrap.wrapped.as_bytes(),
+    ];
     let mut digest = Sha256::new_with_prefix(b"adyton wrap v1");
     for field in fields {
         digest.update((field.len() as u64).to_be_bytes());

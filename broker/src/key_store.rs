@@ -53,8 +53,13 @@ impl TenantKeys {
             write_new(path, kek_line(1, &random_key()?).as_bytes())?;
         }
         let text = read_secret(path)?;
-        let versions = parse_kek_lines(&text, kek_id).ok_or_else(|| BrokerError::KeyMalformed(path.to_owned()))?;
-        Ok(Self { path: path.to_owned(), kek_id: kek_id.to_owned(), versions })
+        let versions =
+            parse_kek_lines(&text, kek_id).ok_or_else(|| BrokerError::KeyMalformed(path.to_owned()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            kek_id: kek_id.to_owned(),
+            versions,
+        })
     }
 
     /// Wraps a model key under the newest version.
@@ -99,7 +104,9 @@ impl TenantKeys {
     }
 
     fn newest(&self) -> &TenantKek {
-        self.versions.last().expect("parse_kek_lines refuses a file without keys")
+        self.versions
+            .last()
+            .expect("parse_kek_lines refuses a file without keys")
     }
 }
 
@@ -139,8 +146,10 @@ fn random_key() -> Result<Zeroizing<[u8; 32]>> {
 
 /// Refuses a secret file that group or others may read.
 pub(crate) fn refuse_exposed(path: &Path) -> Result<()> {
-    let metadata =
-        std::fs::metadata(path).map_err(|source| BrokerError::KeyFile { path: path.to_owned(), source })?;
+    let metadata = std::fs::metadata(path).map_err(|source| BrokerError::KeyFile {
+        path: path.to_owned(),
+        source,
+    })?;
     if metadata.mode() & 0o077 != 0 {
         return Err(BrokerError::KeyExposed(path.to_owned()));
     }
@@ -150,7 +159,10 @@ pub(crate) fn refuse_exposed(path: &Path) -> Result<()> {
 /// Reads a secret text file that only its owner may read.
 pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
     refuse_exposed(path)?;
-    let io = |source| BrokerError::KeyFile { path: path.to_owned(), source };
+    let io = |source| BrokerError::KeyFile {
+        path: path.to_owned(),
+        source,
+    };
     let file = File::open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     if length > KEY_FILE_BYTES_MAX {
@@ -158,18 +170,29 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
     }
     // Room for the whole file at once, so that no copy is left behind by a buffer that grew.
     let mut bytes = Zeroizing::new(Vec::with_capacity(length as usize + 1));
-    file.take(KEY_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(io)?;
-    String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|error| {
-        error.into_bytes().zeroize();
-        BrokerError::KeyMalformed(path.to_owned())
-    })
+    file.take(KEY_FILE_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
+    String::from_utf8(std::mem::take(&mut *bytes))
+        .map(Zeroizing::new)
+        .map_err(|error| {
+            error.into_bytes().zeroize();
+            BrokerError::KeyMalformed(path.to_owned())
+        })
 }
 
 /// Writes a secret file that does not exist yet: mode 0600, synced with its folder.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
-    let io = |source| BrokerError::KeyFile { path: path.to_owned(), source };
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+    let io = |source| BrokerError::KeyFile {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
     sync_folder(path).map_err(io)
 }
@@ -179,7 +202,10 @@ pub(crate) fn write_public(path: &Path, bytes: &[u8]) -> Result<()> {
     if std::fs::read(path).is_ok_and(|held| held == bytes) {
         return Ok(());
     }
-    std::fs::write(path, bytes).map_err(|source| BrokerError::KeyFile { path: path.to_owned(), source })
+    std::fs::write(path, bytes).map_err(|source| BrokerError::KeyFile {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -188,17 +214,26 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let sibling = path.with_file_name(name);
     match std::fs::remove_file(&sibling) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            return Err(BrokerError::KeyFile { path: sibling, source });
+            return Err(BrokerError::KeyFile {
+                path: sibling,
+                source,
+            });
         }
         _ => {}
     }
     write_new(&sibling, bytes)?;
     std::fs::rename(&sibling, path)
         .and_then(|()| sync_folder(path))
-        .map_err(|source| BrokerError::KeyFile { path: path.to_owned(), source })
+        .map_err(|source| BrokerError::KeyFile {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }

@@ -33,6 +33,7 @@ pub mod owner;
 mod problem;
 pub mod record;
 pub mod refusal;
+mod refused;
 pub mod registration;
 mod release;
 pub mod service;

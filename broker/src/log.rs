@@ -66,7 +66,15 @@ pub struct Line<'a> {
 impl<'a> Line<'a> {
     /// A line about `event`.
     pub fn new(event: Event) -> Self {
-        Self { event, code: None, what: None, model: None, address: None, audit_index: None, duration: None }
+        Self {
+            event,
+            code: None,
+            what: None,
+            model: None,
+            address: None,
+            audit_index: None,
+            duration: None,
+        }
     }
 
     /// With the refusal's code.
@@ -118,9 +126,19 @@ impl<'a> Line<'a> {
         fields.extend(self.code.map(|code| ("code", code.to_owned(), true)));
         fields.extend(self.model.map(|model| ("model", model.to_string(), true)));
         fields.extend(self.address.map(|address| ("address", address.to_string(), true)));
-        fields.extend(self.audit_index.map(|index| ("audit_index", index.to_string(), false)));
-        fields.extend(self.duration.map(|took| ("microseconds", took.as_micros().to_string(), false)));
-        let mut text = if json { format!("{{\"time\":{now_seconds}") } else { now_seconds.to_string() };
+        fields.extend(
+            self.audit_index
+                .map(|index| ("audit_index", index.to_string(), false)),
+        );
+        fields.extend(
+            self.duration
+                .map(|took| ("microseconds", took.as_micros().to_string(), false)),
+        );
+        let mut text = if json {
+            format!("{{\"time\":{now_seconds}")
+        } else {
+            now_seconds.to_string()
+        };
         for (name, value, quoted) in fields {
             match (json, quoted) {
                 (true, true) => text.push_str(&format!(",\"{name}\":\"{value}\"")),
@@ -136,20 +154,39 @@ impl<'a> Line<'a> {
 
 /// Writes lines to standard error.
 #[derive(Clone, Copy, Debug)]
-pub struct Log {
-    json: bool,
+pub struct Log(Form);
+
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Json,
+    Plain,
+    Nothing,
 }
 
 impl Log {
     /// A log of JSON lines, or of plain ones.
     pub fn new(json: bool) -> Self {
-        Self { json }
+        Self(if json { Form::Json } else { Form::Plain })
+    }
+
+    /// A log that nobody reads, for a broker inside another program.
+    pub fn discard() -> Self {
+        Self(Form::Nothing)
     }
 
     /// Writes one line whole. A pipe that nobody reads any more costs the line, not the service.
     pub fn write(&self, line: Line<'_>) {
-        let now_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let _ = std::io::stderr().lock().write_all(line.render(self.json, now_seconds).as_bytes());
+        let json = match self.0 {
+            Form::Json => true,
+            Form::Plain => false,
+            Form::Nothing => return,
+        };
+        let now_seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let _ = std::io::stderr()
+            .lock()
+            .write_all(line.render(json, now_seconds).as_bytes());
     }
 }
 
@@ -168,10 +205,27 @@ mod tests {
             .audit_index(7)
             .duration(Duration::from_micros(1500));
         let value: serde_json::Value = serde_json::from_str(&line.render(true, 5)).expect("JSON");
-        let names: Vec<&str> = value.as_object().expect("an object").keys().map(String::as_str).collect();
+        let names: Vec<&str> = value
+            .as_object()
+            .expect("an object")
+            .keys()
+            .map(String::as_str)
+            .collect();
         let mut sorted = names.clone();
         sorted.sort_unstable();
-        assert_eq!(sorted, ["address", "audit_index", "code", "event", "microseconds", "model", "time", "what"]);
+        assert_eq!(
+            sorted,
+            [
+                "address",
+                "audit_index",
+                "code",
+                "event",
+                "microseconds",
+                "model",
+                "time",
+                "what"
+            ]
+        );
         assert_eq!(value["model"], "meta/Llama-3.1:8b");
         assert_eq!(
             line.render(false, 5),

@@ -24,21 +24,28 @@ pub(crate) fn load(path: &Path, origin: &str, first_start: FirstStart) -> Result
         }
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut_slice()).map_err(|_| BrokerError::Random)?;
-        let pem = SigningKey::from_bytes(&seed).to_pkcs8_pem(LineEnding::LF).map_err(|_| malformed())?;
+        let pem = SigningKey::from_bytes(&seed)
+            .to_pkcs8_pem(LineEnding::LF)
+            .map_err(|_| malformed())?;
         write_new(path, pem.as_bytes())?;
     }
     let pem = read_secret(path)?;
     let key = SigningKey::from_pkcs8_pem(&pem).map_err(|_| malformed())?;
     let signer = LogSigner::new(origin, key.as_bytes())?;
-    write_public(&public_path(path), format!("{}\n", signer.verifier().to_vkey()).as_bytes())?;
+    write_public(
+        &public_path(path),
+        format!("{}\n", signer.verifier().to_vkey()).as_bytes(),
+    )?;
     Ok(signer)
 }
 
 /// Reads the public half.
 pub(crate) fn load_public(path: &Path) -> Result<LogVerifier> {
     let path = public_path(path);
-    let text = std::fs::read_to_string(&path)
-        .map_err(|source| BrokerError::KeyFile { path: path.clone(), source })?;
+    let text = std::fs::read_to_string(&path).map_err(|source| BrokerError::KeyFile {
+        path: path.clone(),
+        source,
+    })?;
     LogVerifier::from_vkey(&text).map_err(|_| BrokerError::KeyMalformed(path))
 }
 

@@ -128,15 +128,16 @@ fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
         None => ("io", "check that the file exists and that this user may use it"),
     };
     if json {
-        let line = serde_json::json!({ "event": "failed", "code": code, "error": error.to_string(), "hint": hint });
+        let line =
+            serde_json::json!({ "event": "failed", "code": code, "error": error.to_string(), "hint": hint });
         anstream::eprintln!("{line}");
     } else {
         anstream::eprintln!("adyton-broker: {error}\n  code: {code}\n  hint: {hint}");
     }
     match error.downcast_ref::<BrokerError>() {
-        Some(BrokerError::Audit(_) | BrokerError::LogDamaged(_) | BrokerError::RegistrationDamaged { .. }) => {
-            ExitCode::from(10)
-        }
+        Some(
+            BrokerError::Audit(_) | BrokerError::LogDamaged(_) | BrokerError::RegistrationDamaged { .. },
+        ) => ExitCode::from(10),
         _ => ExitCode::FAILURE,
     }
 }

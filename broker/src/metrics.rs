@@ -121,21 +121,37 @@ impl Metrics {
             "Connections that ended before a request",
             metrics.failed_connections.clone(),
         );
-        registry.register("open_connections", "Connections open now", metrics.open_connections.clone());
+        registry.register(
+            "open_connections",
+            "Connections open now",
+            metrics.open_connections.clone(),
+        );
         registry.register(
             "release_seconds",
             "From the accepted connection to the written answer",
             metrics.release_seconds.clone(),
         );
-        registry.register("audit_entries", "Entries in the audit log", metrics.audit_entries.clone());
-        registry.register("audit_failures", "Records that could not be written", metrics.audit_failures.clone());
+        registry.register(
+            "audit_entries",
+            "Entries in the audit log",
+            metrics.audit_entries.clone(),
+        );
+        registry.register(
+            "audit_failures",
+            "Records that could not be written",
+            metrics.audit_failures.clone(),
+        );
         metrics.registry = Arc::new(registry);
         metrics
     }
 
     /// A key was released.
     pub fn released(&self, assurance: Assurance, took: Duration) {
-        self.releases.get_or_create(&AssuranceLabels { assurance: assurance.into() }).inc();
+        self.releases
+            .get_or_create(&AssuranceLabels {
+                assurance: assurance.into(),
+            })
+            .inc();
         self.release_seconds.observe(took.as_secs_f64());
     }
 
@@ -151,12 +167,16 @@ impl Metrics {
 
     /// A connection ended before it was a request.
     pub fn connection_failed(&self, listener: Listener) {
-        self.failed_connections.get_or_create(&ListenerLabels { listener }).inc();
+        self.failed_connections
+            .get_or_create(&ListenerLabels { listener })
+            .inc();
     }
 
     /// A connection is open for as long as the value lives.
     pub fn connection(&self, listener: Listener) -> OpenConnection {
-        let gauge = self.open_connections.get_or_create_owned(&ListenerLabels { listener });
+        let gauge = self
+            .open_connections
+            .get_or_create_owned(&ListenerLabels { listener });
         gauge.inc();
         OpenConnection(gauge)
     }

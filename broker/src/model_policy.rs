@@ -59,7 +59,9 @@ impl ReleasePolicy {
         let file: PolicyFile = toml::from_str(text).map_err(|error| refused(error.to_string()))?;
         let model_id = ModelId::new(&file.model_id).map_err(|error| refused(format!("model_id: {error}")))?;
         if !(LEASE_SECONDS_MIN..=LEASE_SECONDS_MAX).contains(&file.lease_seconds) {
-            return Err(refused(format!("lease_seconds must be {LEASE_SECONDS_MIN} to {LEASE_SECONDS_MAX}")));
+            return Err(refused(format!(
+                "lease_seconds must be {LEASE_SECONDS_MIN} to {LEASE_SECONDS_MAX}"
+            )));
         }
         let token_issuers = issuers(&file.tokens.issuers).map_err(refused)?;
         Ok(Self {
@@ -110,7 +112,10 @@ pub fn digest(text: &str) -> [u8; 32] {
 
 fn issuers(texts: &[String]) -> core::result::Result<Vec<[u8; 32]>, String> {
     if texts.is_empty() || texts.len() > limits::TOKEN_ISSUERS_MAX {
-        return Err(format!("tokens.issuers must name 1 to {} keys", limits::TOKEN_ISSUERS_MAX));
+        return Err(format!(
+            "tokens.issuers must name 1 to {} keys",
+            limits::TOKEN_ISSUERS_MAX
+        ));
     }
     let mut keys = Vec::new();
     for text in texts {

@@ -50,7 +50,10 @@ async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     if shared.is_ready().await {
         (StatusCode::OK, "ready\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: stopping, or records cannot be written\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: stopping, or records cannot be written\n",
+        )
     }
 }
 

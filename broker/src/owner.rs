@@ -22,7 +22,10 @@ impl Owner {
     /// The owner of a verified certificate; `None` for any other role.
     pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<Self> {
         let parsed = Certificate::from_der(certificate).ok()?;
-        let (_, names) = parsed.tbs_certificate().get_extension::<SubjectAltName>().ok()??;
+        let (_, names) = parsed
+            .tbs_certificate()
+            .get_extension::<SubjectAltName>()
+            .ok()??;
         let is_role = |name: &GeneralName| match name {
             GeneralName::UniformResourceIdentifier(uri) => uri.as_str() == OWNER_ROLE,
             _ => false,
@@ -30,6 +33,8 @@ impl Owner {
         if !names.0.iter().any(is_role) {
             return None;
         }
-        Some(Self { spki_sha256: tls::spki_sha256(certificate).ok()? })
+        Some(Self {
+            spki_sha256: tls::spki_sha256(certificate).ok()?,
+        })
     }
 }

@@ -18,26 +18,48 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn of(code: ProblemCode) -> Self {
-        Self { code: code.as_str(), title: code.title().to_owned(), status: code.status(), hint: code.hint() }
+        Self {
+            code: code.as_str(),
+            title: code.title().to_owned(),
+            status: code.status(),
+            hint: code.hint(),
+        }
     }
 
     /// A request that is not what the API takes; `title` says which part.
     pub(crate) fn malformed(title: &str) -> Self {
         let hint = "Compare the request with the admin API in the README of broker.";
-        Self { title: title.to_owned(), hint, ..Self::of(ProblemCode::MalformedRequest) }
+        Self {
+            title: title.to_owned(),
+            hint,
+            ..Self::of(ProblemCode::MalformedRequest)
+        }
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Self::of(ProblemCode::TooLarge)
     }
 
     pub(crate) fn not_found() -> Self {
-        Self { hint: "The paths are in the README of broker.", ..Self::of(ProblemCode::NotFound) }
+        Self {
+            hint: "The paths are in the README of broker.",
+            ..Self::of(ProblemCode::NotFound)
+        }
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        Self { hint: "The methods are in the README of broker.", ..Self::of(ProblemCode::MethodNotAllowed) }
+        Self {
+            hint: "The methods are in the README of broker.",
+            ..Self::of(ProblemCode::MethodNotAllowed)
+        }
     }
 
     pub(crate) fn forbidden() -> Self {
         let hint = "Use a certificate with the URI name urn:adyton:role:owner.";
-        Self { hint, ..Self::of(ProblemCode::Forbidden) }
+        Self {
+            hint,
+            ..Self::of(ProblemCode::Forbidden)
+        }
     }
 
     pub(crate) fn timeout() -> Self {
@@ -51,13 +73,24 @@ impl From<BrokerError> for Problem {
         let status = match &error {
             BrokerError::UnknownModel => 404,
             BrokerError::Policy(_) => 400,
-            BrokerError::Registration { code: "malformed-request" | "registration-key", .. } => 400,
-            BrokerError::Registration { code: "key-unavailable", .. } => 503,
+            BrokerError::Registration {
+                code: "malformed-request" | "registration-key",
+                ..
+            } => 400,
+            BrokerError::Registration {
+                code: "key-unavailable",
+                ..
+            } => 503,
             BrokerError::Registration { .. } => 409,
             BrokerError::AuditUnavailable => 503,
             _ => return Self::of(ProblemCode::Internal),
         };
-        Self { code: error.code(), title: error.to_string(), status, hint: error.hint() }
+        Self {
+            code: error.code(),
+            title: error.to_string(),
+            status,
+            hint: error.hint(),
+        }
     }
 }
 

@@ -174,8 +174,16 @@ impl Detail {
         let failure = self.failure();
         let record = Record {
             activity_id,
-            actor: Actor { app_name: if self.operation() == "release-model-key" { "enclave" } else { "owner" } },
-            api: Api { operation: self.operation() },
+            actor: Actor {
+                app_name: if self.operation() == "release-model-key" {
+                    "enclave"
+                } else {
+                    "owner"
+                },
+            },
+            api: Api {
+                operation: self.operation(),
+            },
             category_uid: CATEGORY,
             class_uid: CLASS,
             metadata: Metadata {
@@ -208,7 +216,9 @@ impl Detail {
         struct Inner {
             adyton: Detail,
         }
-        serde_json::from_slice::<Outer>(bytes).ok().map(|outer| outer.unmapped.adyton)
+        serde_json::from_slice::<Outer>(bytes)
+            .ok()
+            .map(|outer| outer.unmapped.adyton)
     }
 }
 
@@ -294,7 +304,12 @@ mod tests {
 
     #[test]
     fn what_this_program_did_not_write_is_not_read() {
-        for text in ["", "{}", "{\"unmapped\":{}}", "{\"unmapped\":{\"adyton\":{\"event\":\"other\"}}}"] {
+        for text in [
+            "",
+            "{}",
+            "{\"unmapped\":{}}",
+            "{\"unmapped\":{\"adyton\":{\"event\":\"other\"}}}",
+        ] {
             assert_eq!(Detail::of_entry(text.as_bytes()), None);
         }
     }

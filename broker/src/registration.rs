@@ -27,7 +27,9 @@ impl RegistrationKey {
     /// # Errors
     /// `random` when the system gives no random bytes.
     pub fn generate() -> Result<Self> {
-        KeyPair::generate(Suite::XWING_SHA256_AES256, 1).map(Self).map_err(|_| BrokerError::Random)
+        KeyPair::generate(Suite::XWING_SHA256_AES256, 1)
+            .map(Self)
+            .map_err(|_| BrokerError::Random)
     }
 
     /// The public half.
@@ -62,7 +64,15 @@ pub fn associated_data(
 ) -> Vec<u8> {
     let id = model_id.as_str().as_bytes();
     let id_bytes = u16::try_from(id.len()).expect("a model id is at most 128 bytes");
-    [DOMAIN, &id_bytes.to_be_bytes(), id, manifest_digest, &version.to_be_bytes(), policy_digest].concat()
+    [
+        DOMAIN,
+        &id_bytes.to_be_bytes(),
+        id,
+        manifest_digest,
+        &version.to_be_bytes(),
+        policy_digest,
+    ]
+    .concat()
 }
 
 impl Registration<'_> {
@@ -81,7 +91,12 @@ impl Registration<'_> {
         }
         OwnerPublicKey::from_hex(self.owner_key)
             .map_err(|_| refused("malformed-request", "owner_key is no manifest-signing key"))?;
-        let aad = associated_data(self.model_id, &self.manifest_digest, self.version, policy.digest());
+        let aad = associated_data(
+            self.model_id,
+            &self.manifest_digest,
+            self.version,
+            policy.digest(),
+        );
         let opened = open_once(&key.0, Label::KeyRegistration, &aad, self.sealed_model_key)
             .map_err(|_| refused("registration-key", "the sealed model key does not open"))?;
         let mut bytes = Zeroizing::new([0; 32]);
@@ -89,8 +104,10 @@ impl Registration<'_> {
             return Err(refused("malformed-request", "a model key has 32 bytes"));
         }
         bytes.copy_from_slice(&opened);
-        let context =
-            WrapContext { model_id: self.model_id.as_str(), manifest_digest: &self.manifest_digest };
+        let context = WrapContext {
+            model_id: self.model_id.as_str(),
+            manifest_digest: &self.manifest_digest,
+        };
         let wrap = keys
             .wrap(&ModelKey::from_bytes(bytes), &context)
             .map_err(|_| refused("key-unavailable", "the tenant's key cannot wrap"))?;

@@ -25,7 +25,9 @@ use wire::{
 };
 
 use crate::{
-    gate::{Challenged, ConnectionBinding, Desk, EXPORTED_BYTES, Recorded, Refused, Released, exporter_context},
+    gate::{
+        Challenged, ConnectionBinding, Desk, EXPORTED_BYTES, Recorded, Refused, Released, exporter_context,
+    },
     log::{Event, Line},
     metrics::Listener,
     refusal::RefusalCode,
@@ -68,7 +70,13 @@ impl ReleaseService {
     ) -> Self {
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let appraisals = Arc::new(Semaphore::new(appraisals_max));
-        Self { shared, acceptor, broker_spki_sha256, appraisals, step }
+        Self {
+            shared,
+            acceptor,
+            broker_spki_sha256,
+            appraisals,
+            step,
+        }
     }
 
     /// One connection from its beginning to its end.
@@ -97,12 +105,16 @@ impl ReleaseService {
         match answer {
             Ok(released) => {
                 let sent = self.send(&mut stream, released.message()).await.is_ok();
-                self.shared.metrics.released(released.assurance(), began.elapsed());
+                self.shared
+                    .metrics
+                    .released(released.assurance(), began.elapsed());
                 let line = Line::new(Event::Released)
                     .model(released.model().model_id())
                     .audit_index(released.audit_index())
                     .duration(began.elapsed());
-                self.shared.log.write(if sent { line } else { line.what("answer-not-sent") });
+                self.shared
+                    .log
+                    .write(if sent { line } else { line.what("answer-not-sent") });
             }
             Err(refused) => self.refuse(&mut stream, refused).await,
         }
@@ -133,7 +145,11 @@ impl ReleaseService {
             )
             .ok()?;
         let broker_spki_sha256 = self.broker_spki_sha256;
-        let binding = ConnectionBinding { exported_keying_material, enclave_spki_sha256, broker_spki_sha256 };
+        let binding = ConnectionBinding {
+            exported_keying_material,
+            enclave_spki_sha256,
+            broker_spki_sha256,
+        };
         Some((Challenged::new(nonce, binding), binding))
     }
 
@@ -164,7 +180,11 @@ impl ReleaseService {
         let shared = self.shared.clone();
         let appraised = tokio::task::spawn_blocking(move || {
             let keys = shared.keys();
-            let desk = Desk { directory: &shared.directory, keys: &keys, now: now() };
+            let desk = Desk {
+                directory: &shared.directory,
+                keys: &keys,
+                now: now(),
+            };
             challenged.appraise(&request, desk)
         })
         .await
@@ -201,6 +221,8 @@ impl ReleaseService {
 
     fn failed(&self, step: &'static str) {
         self.shared.metrics.connection_failed(Listener::Release);
-        self.shared.log.write(Line::new(Event::ConnectionFailed).what(step));
+        self.shared
+            .log
+            .write(Line::new(Event::ConnectionFailed).what(step));
     }
 }

@@ -38,7 +38,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Seconds since 1970 by the system's clock, read where the sockets are.
 pub(crate) fn now() -> UnixTime {
-    UnixTime::from_seconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    UnixTime::from_seconds(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
+    )
 }
 
 /// Waits until the broker stops.
@@ -106,17 +110,27 @@ pub(crate) struct Opened {
 /// Opens keys and store, making both on the first start, and verifies the whole log.
 pub(crate) async fn open(config: &Config) -> Result<Opened> {
     let (store, reader) = Store::open(&config.store.file, config.store.bytes_max).await?;
-    let first_start =
-        if reader.entries(0, 1).await?.signed_checkpoint.is_empty() { FirstStart::Yes } else { FirstStart::No };
+    let first_start = if reader.entries(0, 1).await?.signed_checkpoint.is_empty() {
+        FirstStart::Yes
+    } else {
+        FirstStart::No
+    };
     let signer = log_key::load(&config.audit.log_key, &config.audit.origin, first_start)?;
     let keys = TenantKeys::load(&config.kek.file, &config.kek.id, first_start)?;
     let log = audit::Log::resume(store, signer).await?;
     let history = log.store().history();
     if history.unreadable {
-        return Err(BrokerError::LogDamaged("it holds an entry that this program does not write"));
+        return Err(BrokerError::LogDamaged(
+            "it holds an entry that this program does not write",
+        ));
     }
     let directory = Directory::new(reader.models(history).await?, history.kek_disabled);
-    Ok(Opened { log, reader, keys, directory })
+    Ok(Opened {
+        log,
+        reader,
+        keys,
+        directory,
+    })
 }
 
 impl Broker {
@@ -132,8 +146,11 @@ impl Broker {
         let release = listen(config.release.listen).await?;
         let admin = listen(config.admin.listen).await?;
         let ops = listen(config.ops.listen).await?;
-        let addresses =
-            Addresses { release: address(&release)?, admin: address(&admin)?, ops: address(&ops)? };
+        let addresses = Addresses {
+            release: address(&release)?,
+            admin: address(&admin)?,
+            ops: address(&ops)?,
+        };
 
         let opened = open(config).await?;
         let metrics = Metrics::new();
@@ -171,21 +188,39 @@ impl Broker {
         let admin_service = Arc::new(AdminService::new(shared.clone(), admin_tls));
         let connections = TaskTracker::new();
         let accepting = vec![
-            accept(release, config.release.connections_max, &shared, &connections, move |stream| {
-                release_service.clone().serve(stream)
-            }),
-            accept(admin, config.admin.connections_max, &shared, &connections, move |stream| {
-                admin_service.clone().serve(stream)
-            }),
+            accept(
+                release,
+                config.release.connections_max,
+                &shared,
+                &connections,
+                move |stream| release_service.clone().serve(stream),
+            ),
+            accept(
+                admin,
+                config.admin.connections_max,
+                &shared,
+                &connections,
+                move |stream| admin_service.clone().serve(stream),
+            ),
             tokio::spawn(ops::serve(ops, shared.clone(), shared.stopping.subscribe())),
         ];
-        for (what, address) in
-            [("release", addresses.release), ("admin", addresses.admin), ("ops", addresses.ops)]
-        {
+        for (what, address) in [
+            ("release", addresses.release),
+            ("admin", addresses.admin),
+            ("ops", addresses.ops),
+        ] {
             log.write(Line::new(Event::Listening).what(what).address(address));
         }
         log.write(Line::new(Event::Started).audit_index(shared.audit.head().entries));
-        Ok(Self { shared, addresses, spki_sha256, accepting, writer, connections, step })
+        Ok(Self {
+            shared,
+            addresses,
+            spki_sha256,
+            accepting,
+            writer,
+            connections,
+            step,
+        })
     }
 
     /// Where the listeners are.
@@ -216,13 +251,16 @@ impl Broker {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|source| BrokerError::Listen { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| BrokerError::Listen { address, source })
 }
 
 fn address(listener: &TcpListener) -> Result<SocketAddr> {
-    listener
-        .local_addr()
-        .map_err(|source| BrokerError::Listen { address: SocketAddr::from(([0, 0, 0, 0], 0)), source })
+    listener.local_addr().map_err(|source| BrokerError::Listen {
+        address: SocketAddr::from(([0, 0, 0, 0], 0)),
+        source,
+    })
 }
 
 /// Accepts connections, each with a place among `connections_max`, until the broker stops.
@@ -259,7 +297,11 @@ async fn next_connection(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
 ) -> (TcpStream, OwnedSemaphorePermit) {
-    let place = places.clone().acquire_owned().await.expect("nobody closes this semaphore");
+    let place = places
+        .clone()
+        .acquire_owned()
+        .await
+        .expect("nobody closes this semaphore");
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return (stream, place),

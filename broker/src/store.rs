@@ -81,8 +81,13 @@ impl Store {
         let read_back = SqliteConnection::connect_with(&reading).await?;
         let reader = SqliteConnection::connect_with(&reading).await?;
         let writer = tokio::sync::Mutex::new(writer);
-        let store =
-            Self { writer, read_back, riding: Mutex::default(), history: History::default(), _lock: lock };
+        let store = Self {
+            writer,
+            read_back,
+            riding: Mutex::default(),
+            history: History::default(),
+            _lock: lock,
+        };
         Ok((store, Reader(tokio::sync::Mutex::new(reader))))
     }
 
@@ -101,8 +106,13 @@ impl Store {
         let writer = &mut *self.writer.lock().await;
         let probed = async {
             begin(writer).await?;
-            sqlx::query("INSERT INTO probe (pages) VALUES (zeroblob(65536))").execute(&mut *writer).await?;
-            sqlx::query("DELETE FROM probe").execute(&mut *writer).await.map(drop)
+            sqlx::query("INSERT INTO probe (pages) VALUES (zeroblob(65536))")
+                .execute(&mut *writer)
+                .await?;
+            sqlx::query("DELETE FROM probe")
+                .execute(&mut *writer)
+                .await
+                .map(drop)
         };
         let written = probed.await;
         end(writer, written).await
@@ -129,54 +139,57 @@ async fn end(writer: &mut SqliteConnection, written: Written) -> Written {
 }
 
 async fn write_batch(writer: &mut SqliteConnection, batch: &Batch, changes: &[RowChange]) -> Written {
-        let first = index(batch.first_index)?;
-        let rows: Vec<(i64, &[u8])> =
-            (first..).zip(batch.entries.iter().map(|entry| entry.as_bytes())).collect();
-        for rows in rows.chunks(ROWS_IN_STATEMENT_MAX) {
-            let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO audit_entry (entry_index, entry) ");
-            insert.push_values(rows, |mut values, (at, entry)| {
-                values.push_bind(*at).push_bind(*entry);
-            });
-            insert.build().execute(&mut *writer).await?;
-        }
-        sqlx::query("INSERT INTO audit_checkpoint (id, note) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET note = ?1")
-            .bind(&batch.signed_checkpoint)
-            .execute(&mut *writer)
-            .await?;
-        for change in changes {
-            write_change(writer, change).await?;
-        }
-        Ok(())
+    let first = index(batch.first_index)?;
+    let rows: Vec<(i64, &[u8])> = (first..)
+        .zip(batch.entries.iter().map(|entry| entry.as_bytes()))
+        .collect();
+    for rows in rows.chunks(ROWS_IN_STATEMENT_MAX) {
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO audit_entry (entry_index, entry) ");
+        insert.push_values(rows, |mut values, (at, entry)| {
+            values.push_bind(*at).push_bind(*entry);
+        });
+        insert.build().execute(&mut *writer).await?;
     }
+    sqlx::query(
+        "INSERT INTO audit_checkpoint (id, note) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET note = ?1",
+    )
+    .bind(&batch.signed_checkpoint)
+    .execute(&mut *writer)
+    .await?;
+    for change in changes {
+        write_change(writer, change).await?;
+    }
+    Ok(())
+}
 
 async fn write_change(writer: &mut SqliteConnection, change: &RowChange) -> Written {
-        match change {
-            RowChange::Put(row) => {
-                sqlx::query(
-                    "INSERT INTO model (model_id, version, manifest_digest, owner_key, policy, wrap)
+    match change {
+        RowChange::Put(row) => {
+            sqlx::query(
+                "INSERT INTO model (model_id, version, manifest_digest, owner_key, policy, wrap)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                      ON CONFLICT (model_id) DO UPDATE
                      SET version = ?2, manifest_digest = ?3, owner_key = ?4, policy = ?5, wrap = ?6",
-                )
-                .bind(&row.model_id)
-                .bind(index(row.version)?)
-                .bind(row.manifest_digest.as_slice())
-                .bind(&row.owner_key)
-                .bind(&row.policy)
-                .bind(&row.wrap)
+            )
+            .bind(&row.model_id)
+            .bind(index(row.version)?)
+            .bind(row.manifest_digest.as_slice())
+            .bind(&row.owner_key)
+            .bind(&row.policy)
+            .bind(&row.wrap)
+            .execute(&mut *writer)
+            .await?;
+        }
+        RowChange::Rewrap { model_id, wrap } => {
+            sqlx::query("UPDATE model SET wrap = ?2 WHERE model_id = ?1")
+                .bind(model_id)
+                .bind(wrap)
                 .execute(&mut *writer)
                 .await?;
-            }
-            RowChange::Rewrap { model_id, wrap } => {
-                sqlx::query("UPDATE model SET wrap = ?2 WHERE model_id = ?1")
-                    .bind(model_id)
-                    .bind(wrap)
-                    .execute(&mut *writer)
-                    .await?;
-            }
         }
-        Ok(())
     }
+    Ok(())
+}
 
 impl audit::Store for Store {
     type Error = sqlx::Error;
@@ -213,11 +226,14 @@ impl Reader {
     /// The model table, each row checked against the log and completed from it.
     pub(crate) async fn models(&self, history: &History) -> Result<Vec<RegisteredModel>> {
         let mut connection = self.0.lock().await;
-        let rows = sqlx::query("SELECT model_id, version, manifest_digest, owner_key, policy, wrap FROM model")
-            .fetch_all(&mut *connection)
-            .await?;
+        let rows =
+            sqlx::query("SELECT model_id, version, manifest_digest, owner_key, policy, wrap FROM model")
+                .fetch_all(&mut *connection)
+                .await?;
         if rows.len() != history.models() {
-            return Err(BrokerError::LogDamaged("the model table has other models than the log"));
+            return Err(BrokerError::LogDamaged(
+                "the model table has other models than the log",
+            ));
         }
         rows.iter().map(|row| registered(row, history)).collect()
     }
@@ -225,8 +241,13 @@ impl Reader {
 
 fn registered(row: &sqlx::sqlite::SqliteRow, history: &History) -> Result<RegisteredModel> {
     let model_id: String = row.try_get("model_id")?;
-    let damaged = |difference| BrokerError::RegistrationDamaged { model_id: model_id.clone(), difference };
-    let known = history.model(&model_id).ok_or_else(|| damaged("it is not in the log"))?;
+    let damaged = |difference| BrokerError::RegistrationDamaged {
+        model_id: model_id.clone(),
+        difference,
+    };
+    let known = history
+        .model(&model_id)
+        .ok_or_else(|| damaged("it is not in the log"))?;
     let policy = ReleasePolicy::parse(row.try_get("policy")?).map_err(|_| damaged("policy"))?;
     if policy.model_id().as_str() != model_id {
         return Err(damaged("policy"));
@@ -268,10 +289,18 @@ async fn read_from(
         }
         entries.push(row.try_get("entry")?);
     }
-    let note = sqlx::query("SELECT note FROM audit_checkpoint WHERE id = 1").fetch_optional(&mut *snapshot).await?;
-    let signed_checkpoint = note.map(|row| row.try_get("note")).transpose()?.unwrap_or_default();
+    let note = sqlx::query("SELECT note FROM audit_checkpoint WHERE id = 1")
+        .fetch_optional(&mut *snapshot)
+        .await?;
+    let signed_checkpoint = note
+        .map(|row| row.try_get("note"))
+        .transpose()?
+        .unwrap_or_default();
     snapshot.rollback().await?;
-    Ok(ReadBack { entries, signed_checkpoint })
+    Ok(ReadBack {
+        entries,
+        signed_checkpoint,
+    })
 }
 
 /// SQLite's integers are signed; a position above their range exists nowhere.
@@ -283,7 +312,10 @@ fn lock(file: &Path) -> Result<File> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(".lock");
     let path = file.with_file_name(name);
-    let failed = |source| BrokerError::KeyFile { path: path.clone(), source };
+    let failed = |source| BrokerError::KeyFile {
+        path: path.clone(),
+        source,
+    };
     let lock = OpenOptions::new()
         .write(true)
         .create(true)

@@ -44,9 +44,15 @@ impl Identity {
         let chain = certificates(certificate)?;
         crate::key_store::refuse_exposed(private_key)?;
         let key = PrivateKeyDer::from_pem_file(private_key).map_err(|error| unusable(private_key, &error))?;
-        let first = chain.first().ok_or_else(|| unusable(certificate, &"no certificate"))?;
+        let first = chain
+            .first()
+            .ok_or_else(|| unusable(certificate, &"no certificate"))?;
         let spki_sha256 = spki_sha256(first).map_err(|error| unusable(certificate, &error))?;
-        Ok(Self { chain, key, spki_sha256 })
+        Ok(Self {
+            chain,
+            key,
+            spki_sha256,
+        })
     }
 
     /// SHA-256 of the certificate's SubjectPublicKeyInfo: what enclaves pin.
@@ -62,7 +68,9 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 }
 
 /// SHA-256 of the SubjectPublicKeyInfo of a certificate.
-pub(crate) fn spki_sha256(certificate: &CertificateDer<'_>) -> std::result::Result<SpkiDigest, rustls::Error> {
+pub(crate) fn spki_sha256(
+    certificate: &CertificateDer<'_>,
+) -> std::result::Result<SpkiDigest, rustls::Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
     Ok(Sha256::digest(parsed.subject_public_key_info().as_ref()).into())
 }
@@ -73,7 +81,9 @@ pub(crate) fn spki_sha256(certificate: &CertificateDer<'_>) -> std::result::Resu
 /// [`BrokerError::Tls`] when the key does not belong to the certificate.
 pub fn release_config(identity: &Identity) -> Result<ServerConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(PossessionVerifier { algorithms: provider.signature_verification_algorithms });
+    let verifier = Arc::new(PossessionVerifier {
+        algorithms: provider.signature_verification_algorithms,
+    });
     let mut config = config(provider, verifier, identity)?;
     config.alpn_protocols = vec![RELEASE_ALPN.to_vec()];
     Ok(config)
@@ -87,7 +97,9 @@ pub fn admin_config(identity: &Identity, client_ca: &Path) -> Result<ServerConfi
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     for certificate in certificates(client_ca)? {
-        roots.add(certificate).map_err(|error| BrokerError::Tls(format!("{}: {error}", client_ca.display())))?;
+        roots
+            .add(certificate)
+            .map_err(|error| BrokerError::Tls(format!("{}: {error}", client_ca.display())))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()

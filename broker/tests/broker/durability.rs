@@ -21,7 +21,10 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_store_releases_nothing_and_recovers() {
     // The smallest store that the configuration allows: 256 pages.
-    let small = Options { store_bytes_max: 1 << 20, ..Options::default() };
+    let small = Options {
+        store_bytes_max: 1 << 20,
+        ..Options::default()
+    };
     let deployment = Deployment::new(small);
     let (broker, owner, enclave) = deployment.start_with_model(Flavor::Snp).await;
     let (address, ops) = (broker.addresses().release, broker.addresses().ops);
@@ -46,7 +49,10 @@ async fn a_full_store_releases_nothing_and_recovers() {
         assert_eq!(code, "audit-unavailable");
         assert!(!hint.is_empty());
     }
-    assert_eq!(owner.post("/v1/tenant-kek/disable").await.code(), "audit-unavailable");
+    assert_eq!(
+        owner.post("/v1/tenant-kek/disable").await.code(),
+        "audit-unavailable"
+    );
     assert_eq!(owner.count("key-release").await, 0);
     assert_eq!(get(ops, "/healthz").await.0, 200);
     broker.stop().await;
@@ -90,7 +96,7 @@ async fn a_restart_keeps_everything() {
 async fn a_second_broker_on_the_same_store_is_refused() {
     let deployment = Deployment::new(Options::default());
     let broker = deployment.start().await;
-    let second = broker::service::Broker::start(&deployment.config(), broker::log::Log::new(true)).await;
+    let second = broker::service::Broker::start(&deployment.config(), broker::log::Log::discard()).await;
     assert_eq!(second.err().map(|error| error.code()), Some("already-running"));
     broker.stop().await;
     deployment.start().await.stop().await;
@@ -123,8 +129,15 @@ async fn after_the_record_of_a_disablement_no_release_is_recorded() {
     let log = owner.log().await;
     assert_eq!(log[at as usize]["event"], "kek-disablement");
     assert!(releases > 0);
-    assert!(log.iter().skip(at as usize).all(|entry| entry["event"] != "key-release"));
-    assert_eq!(log.iter().filter(|entry| entry["event"] == "key-release").count(), releases);
+    assert!(
+        log.iter()
+            .skip(at as usize)
+            .all(|entry| entry["event"] != "key-release")
+    );
+    assert_eq!(
+        log.iter().filter(|entry| entry["event"] == "key-release").count(),
+        releases
+    );
     broker.stop().await;
 }
 
@@ -196,7 +209,11 @@ impl Process {
         }
         // Read on, so that the broker never waits for the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, release: release.expect("listens"), admin: admin.expect("listens") }
+        Self {
+            child,
+            release: release.expect("listens"),
+            admin: admin.expect("listens"),
+        }
     }
 
     fn kill(mut self) {
@@ -211,7 +228,9 @@ async fn a_broker_killed_at_any_moment_leaves_no_release_without_its_record() {
     let enclave = Arc::new(Enclave::new(Flavor::Snp));
     let process = Process::start(&deployment);
     let owner = Owner::new(process.admin, &deployment.owner);
-    let answer = owner.register(MODEL, MANIFEST, 1, &deployment.policy(&enclave)).await;
+    let answer = owner
+        .register(MODEL, MANIFEST, 1, &deployment.policy(&enclave))
+        .await;
     assert_eq!(answer.status, 200, "{:?}", answer.json);
     process.kill();
 
@@ -225,11 +244,20 @@ async fn a_broker_killed_at_any_moment_leaves_no_release_without_its_record() {
                 tokio::spawn(async move {
                     let mut indexes = Vec::new();
                     // Until the broker is gone.
-                    while let Ok(Ok(mut session)) = timeout(Duration::from_secs(2), enclave.try_connect(address)).await {
-                        let bundle = enclave.bundle(&session.nonce(&enclave)).encode().expect("within bounds");
+                    while let Ok(Ok(mut session)) =
+                        timeout(Duration::from_secs(2), enclave.try_connect(address)).await
+                    {
+                        let bundle = enclave
+                            .bundle(&session.nonce(&enclave))
+                            .encode()
+                            .expect("within bounds");
                         let model_id = wire::ids::ModelId::new(MODEL).expect("well-formed");
-                        session.send(&wire::release::ReleaseRequest { model_id, bundle }.to_cbor()).await;
-                        let Ok(Ok(answer)) = timeout(Duration::from_secs(2), session.answer()).await else { break };
+                        session
+                            .send(&wire::release::ReleaseRequest { model_id, bundle }.to_cbor())
+                            .await;
+                        let Ok(Ok(answer)) = timeout(Duration::from_secs(2), session.answer()).await else {
+                            break;
+                        };
                         indexes.extend(index(&answer));
                     }
                     indexes
@@ -263,12 +291,23 @@ async fn sigterm_ends_the_process_in_order() {
     let deployment = Deployment::new(Options::default());
     let mut process = Process::start(&deployment);
     let pid = process.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
-    let status = tokio::task::spawn_blocking(move || process.child.wait()).await.expect("no panic");
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill runs")
+            .success()
+    );
+    let status = tokio::task::spawn_blocking(move || process.child.wait())
+        .await
+        .expect("no panic");
     assert!(status.expect("ends").success());
     let broker_binary = env!("CARGO_BIN_EXE_adyton-broker");
     let config = deployment.path("broker.toml");
-    let verified = Command::new(broker_binary).args(["audit", "verify", "--config"]).arg(&config).output();
+    let verified = Command::new(broker_binary)
+        .args(["audit", "verify", "--config"])
+        .arg(&config)
+        .output();
     // An empty log has no checkpoint yet: nothing to verify, and that is said.
     assert_eq!(verified.expect("runs").status.code(), Some(10));
 }

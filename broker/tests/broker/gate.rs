@@ -35,10 +35,17 @@ impl Store for Memory {
     type Error = std::io::Error;
 
     async fn commit(&mut self, batch: &Batch) -> Result<ReadBack, std::io::Error> {
-        let entries: Vec<_> = batch.entries.iter().map(|entry| entry.as_bytes().to_vec()).collect();
+        let entries: Vec<_> = batch
+            .entries
+            .iter()
+            .map(|entry| entry.as_bytes().to_vec())
+            .collect();
         self.0.entries.extend(entries.iter().cloned());
         self.0.signed_checkpoint.clone_from(&batch.signed_checkpoint);
-        Ok(ReadBack { entries, signed_checkpoint: batch.signed_checkpoint.clone() })
+        Ok(ReadBack {
+            entries,
+            signed_checkpoint: batch.signed_checkpoint.clone(),
+        })
     }
 
     async fn load(&mut self) -> Result<ReadBack, std::io::Error> {
@@ -58,17 +65,27 @@ impl Desktop {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let keys = TenantKeys::load(&folder.path().join("kek.key"), "tenant", FirstStart::Yes).expect("made");
         let enclave = Enclave::new(Flavor::Snp);
-        let context = WrapContext { model_id: MODEL, manifest_digest: &MANIFEST };
+        let context = WrapContext {
+            model_id: MODEL,
+            manifest_digest: &MANIFEST,
+        };
         let model = RegisteredModel {
             policy: ReleasePolicy::parse(&policy(&enclave, &[MANIFEST])).expect("a policy"),
             version: 1,
             manifest_digest: MANIFEST,
             owner_key: TOKEN_ISSUER.to_owned(),
-            wrap: keys.wrap(&ModelKey::from_bytes(Zeroizing::new(MODEL_KEY)), &context).expect("wraps"),
+            wrap: keys
+                .wrap(&ModelKey::from_bytes(Zeroizing::new(MODEL_KEY)), &context)
+                .expect("wraps"),
             disabled: false,
             earlier_digests: Vec::new(),
         };
-        Self { _folder: folder, directory: Directory::new(vec![model], false), keys, enclave }
+        Self {
+            _folder: folder,
+            directory: Directory::new(vec![model], false),
+            keys,
+            enclave,
+        }
     }
 
     fn appraise(&self, now: UnixTime) -> Result<Appraised, Refused> {
@@ -86,8 +103,16 @@ impl Desktop {
             wrap_key: &self.enclave.wrap.key_config().encode(),
         }));
         let model_id = ModelId::new(MODEL).expect("well-formed");
-        let request = ReleaseRequest { model_id, bundle: bundle.encode().expect("within bounds") }.to_cbor();
-        let desk = Desk { directory: &self.directory, keys: &self.keys, now };
+        let request = ReleaseRequest {
+            model_id,
+            bundle: bundle.encode().expect("within bounds"),
+        }
+        .to_cbor();
+        let desk = Desk {
+            directory: &self.directory,
+            keys: &self.keys,
+            now,
+        };
         Challenged::new(nonce, binding).appraise(&request, desk)
     }
 }
@@ -103,12 +128,23 @@ async fn the_steps_lead_to_a_sealed_key() {
     let desktop = Desktop::new();
     let appraised = desktop.appraise(unix_now()).expect("accepted");
     let receipt = receipt(appraised.entry()).await;
-    let released = appraised.recorded(receipt).expect("recorded").release().expect("released");
-    let ReleaseAnswer::Released { record, sealed } = ReleaseAnswer::from_cbor(released.message()).expect("CBOR") else {
+    let released = appraised
+        .recorded(receipt)
+        .expect("recorded")
+        .release()
+        .expect("released");
+    let ReleaseAnswer::Released { record, sealed } =
+        ReleaseAnswer::from_cbor(released.message()).expect("CBOR")
+    else {
         panic!("not a release");
     };
     assert_eq!(desktop.enclave.open(&record, &sealed).0, MODEL_KEY);
-    assert!(!released.message().windows(8).any(|window| window == &MODEL_KEY[..8]));
+    assert!(
+        !released
+            .message()
+            .windows(8)
+            .any(|window| window == &MODEL_KEY[..8])
+    );
 }
 
 #[tokio::test]

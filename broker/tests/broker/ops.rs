@@ -16,8 +16,15 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut text = String::new();
     stream.read_to_string(&mut text).await.expect("an answer");
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).expect("a body");
+    let status = text
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .expect("a status");
+    let body = text
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .expect("a body");
     (status, body)
 }
 
@@ -30,7 +37,10 @@ async fn health_and_readiness_are_answered() {
     assert_eq!(get(address, "/readyz").await.0, 200);
     assert_eq!(get(address, "/v1/models").await.0, 404);
     broker.stop().await;
-    assert!(TcpStream::connect(address).await.is_err(), "a stopped broker does not listen");
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "a stopped broker does not listen"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,14 +54,22 @@ async fn metrics_have_no_labels_and_values_beyond_the_allow_list() {
 
     let (status, text) = get(broker.addresses().ops, "/metrics").await;
     assert_eq!(status, 200);
-    assert!(text.contains("adyton_broker_releases_total{assurance=\"simulated\"} 1\n"), "{text}");
-    assert!(text.contains("adyton_broker_refusals_total{code=\"evidence-rejected\"} 1\n"), "{text}");
+    assert!(
+        text.contains("adyton_broker_releases_total{assurance=\"simulated\"} 1\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("adyton_broker_refusals_total{code=\"evidence-rejected\"} 1\n"),
+        "{text}"
+    );
     assert!(text.contains("adyton_broker_audit_entries 3\n"), "{text}");
     assert!(!text.contains(MODEL) && !text.contains(&hex::encode(enclave.spki_sha256)));
 
     let mut labels = BTreeSet::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let Some((_, rest)) = line.split_once('{') else { continue };
+        let Some((_, rest)) = line.split_once('{') else {
+            continue;
+        };
         let (pairs, _) = rest.split_once('}').expect("closed");
         for pair in pairs.split(',') {
             let (name, value) = pair.split_once('=').expect("a pair");

@@ -13,8 +13,8 @@ use tokio::io::AsyncWriteExt;
 use wire::release::{ReleaseRecord, write_message};
 
 use crate::support::{
-    Deployment, Enclave, MANIFEST, MODEL, MODEL_KEY, Options, Owner, Session, TOKEN_ISSUER, platform, refused,
-    released, unix_now,
+    Deployment, Enclave, MANIFEST, MODEL, MODEL_KEY, Options, Owner, Session, TOKEN_ISSUER, platform,
+    refused, released, unix_now,
 };
 
 async fn started(flavor: Flavor) -> (Deployment, Broker, Owner, Enclave) {
@@ -41,9 +41,10 @@ async fn an_attested_enclave_gets_the_key(flavor: Flavor) {
 
     // The record is in the log, and the log's key says so.
     let head = owner.get("/v1/audit/checkpoint").await.json;
-    let verifier =
-        audit::LogVerifier::from_vkey(head["public_key"].as_str().expect("text")).expect("a key");
-    let checkpoint = verifier.open(&record.checkpoint).expect("signed by the log's key");
+    let verifier = audit::LogVerifier::from_vkey(head["public_key"].as_str().expect("text")).expect("a key");
+    let checkpoint = verifier
+        .open(&record.checkpoint)
+        .expect("signed by the log's key");
     assert_eq!(checkpoint.root, record.audit_root);
     assert!(checkpoint.size > record.audit_index);
     let entry = &owner.log().await[record.audit_index as usize];
@@ -81,7 +82,10 @@ async fn evidence_that_got_a_key_gets_no_second_one() {
     let (code, hint) = refused(second.ask_with(MODEL, &bundle).await);
     assert_eq!(code, "evidence-rejected");
     assert!(hint.contains("failed clause: "), "{hint}");
-    assert_eq!((owner.count("key-release").await, owner.count("key-refusal").await), (1, 1));
+    assert_eq!(
+        (owner.count("key-release").await, owner.count("key-refusal").await),
+        (1, 1)
+    );
     broker.stop().await;
 }
 
@@ -97,7 +101,12 @@ async fn bound_to_something_else(change: impl Fn(&Session, &Enclave) -> Nonce) {
     broker.stop().await;
 }
 
-fn binding<'a>(session: &'a Session, enclave: &'a Enclave, challenge: &'a Nonce, wrap: &'a [u8]) -> ReleaseBinding<'a> {
+fn binding<'a>(
+    session: &'a Session,
+    enclave: &'a Enclave,
+    challenge: &'a Nonce,
+    wrap: &'a [u8],
+) -> ReleaseBinding<'a> {
     ReleaseBinding {
         challenge,
         exported_keying_material: &session.exported,
@@ -110,7 +119,10 @@ fn binding<'a>(session: &'a Session, enclave: &'a Enclave, challenge: &'a Nonce,
 #[tokio::test(flavor = "multi_thread")]
 async fn evidence_relayed_from_another_connection_is_refused() {
     bound_to_something_else(|session, enclave| {
-        let (challenge, wrap) = (Nonce::from_bytes(session.challenge), enclave.wrap.key_config().encode());
+        let (challenge, wrap) = (
+            Nonce::from_bytes(session.challenge),
+            enclave.wrap.key_config().encode(),
+        );
         release_nonce(&ReleaseBinding {
             exported_keying_material: &[9; 32],
             ..binding(session, enclave, &challenge, &wrap)
@@ -122,7 +134,10 @@ async fn evidence_relayed_from_another_connection_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn evidence_with_the_two_keys_swapped_is_refused() {
     bound_to_something_else(|session, enclave| {
-        let (challenge, wrap) = (Nonce::from_bytes(session.challenge), enclave.wrap.key_config().encode());
+        let (challenge, wrap) = (
+            Nonce::from_bytes(session.challenge),
+            enclave.wrap.key_config().encode(),
+        );
         release_nonce(&ReleaseBinding {
             enclave_spki_sha256: &session.broker_spki_sha256,
             broker_spki_sha256: &enclave.spki_sha256,
@@ -136,7 +151,12 @@ async fn evidence_with_the_two_keys_swapped_is_refused() {
 async fn evidence_for_another_wrap_key_is_refused() {
     bound_to_something_else(|session, enclave| {
         let (challenge, other) = (Nonce::from_bytes(session.challenge), Enclave::new(Flavor::Snp));
-        release_nonce(&binding(session, enclave, &challenge, &other.wrap.key_config().encode()))
+        release_nonce(&binding(
+            session,
+            enclave,
+            &challenge,
+            &other.wrap.key_config().encode(),
+        ))
     })
     .await;
 }
@@ -154,46 +174,82 @@ async fn differs(change: impl Fn(&mut Enclave), code: &str, recorded: &str) {
     assert_eq!(found, code);
     let log = owner.log().await;
     let last = log.last().expect("a record");
-    assert_eq!((last["event"].as_str(), last["code"].as_str()), (Some("key-refusal"), Some(recorded)));
+    assert_eq!(
+        (last["event"].as_str(), last["code"].as_str()),
+        (Some("key-refusal"), Some(recorded))
+    );
     assert_eq!(owner.count("key-release").await, 0);
     broker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_names_another_tls_key_is_refused() {
-    differs(|enclave| enclave.claimed_spki_sha256 = [8; 32], "evidence-rejected", "channel-mismatch").await;
+    differs(
+        |enclave| enclave.claimed_spki_sha256 = [8; 32],
+        "evidence-rejected",
+        "channel-mismatch",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_role_is_refused() {
-    differs(|enclave| enclave.role = Role::Broker, "evidence-rejected", "wrong-role").await;
+    differs(
+        |enclave| enclave.role = Role::Broker,
+        "evidence-rejected",
+        "wrong-role",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_measurement_is_refused() {
-    differs(|enclave| enclave.launch_measurement[0] ^= 1, "evidence-rejected", "evidence-rejected").await;
+    differs(
+        |enclave| enclave.launch_measurement[0] ^= 1,
+        "evidence-rejected",
+        "evidence-rejected",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_configuration_is_refused() {
-    differs(|enclave| enclave.config_digest[0] ^= 1, "evidence-rejected", "evidence-rejected").await;
+    differs(
+        |enclave| enclave.config_digest[0] ^= 1,
+        "evidence-rejected",
+        "evidence-rejected",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_enclave_of_another_model_is_refused() {
-    differs(|enclave| enclave.model_digests = vec![[7; 32]], "policy-refused", "model-mismatch").await;
+    differs(
+        |enclave| enclave.model_digests = vec![[7; 32]],
+        "policy-refused",
+        "model-mismatch",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn evidence_of_another_flavor_is_refused() {
-    differs(|enclave| enclave.flavor = Flavor::Tdx, "evidence-rejected", "evidence-rejected").await;
+    differs(
+        |enclave| enclave.flavor = Flavor::Tdx,
+        "evidence-rejected",
+        "evidence-rejected",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn simulated_evidence_is_refused_where_the_policy_does_not_name_it() {
     let deployment = Deployment::new(Options::default());
     let broker = deployment.start().await;
-    let (owner, enclave) = (Owner::new(broker.addresses().admin, &deployment.owner), Enclave::new(Flavor::Snp));
+    let (owner, enclave) = (
+        Owner::new(broker.addresses().admin, &deployment.owner),
+        Enclave::new(Flavor::Snp),
+    );
     // The same reference values for real hardware: only the root is built in.
     let simulated = deployment.policy(&enclave);
     let hardware: String = simulated
@@ -253,7 +309,10 @@ async fn an_unknown_model_is_refused_and_its_name_is_not_recorded() {
     assert_eq!(code, "model-not-registered");
     let log = owner.log().await;
     assert_eq!(log.last().expect("a record")["code"], "unknown-model");
-    assert!(!log.iter().any(|entry| entry.to_string().contains("no-such-model")));
+    assert!(
+        !log.iter()
+            .any(|entry| entry.to_string().contains("no-such-model"))
+    );
     broker.stop().await;
 }
 
@@ -263,7 +322,9 @@ async fn a_disabled_model_is_refused_until_it_is_registered_again() {
     assert_eq!(owner.delete(&format!("/v1/models/{MODEL}")).await.status, 200);
     let (code, _) = refused(enclave.ask(broker.addresses().release).await);
     assert_eq!(code, "model-disabled");
-    let answer = owner.register(MODEL, MANIFEST, 1, &deployment.policy(&enclave)).await;
+    let answer = owner
+        .register(MODEL, MANIFEST, 1, &deployment.policy(&enclave))
+        .await;
     assert_eq!(answer.status, 200, "{:?}", answer.json);
     let _ = released(enclave.ask(broker.addresses().release).await);
     broker.stop().await;
@@ -279,7 +340,10 @@ async fn a_rolled_back_version_is_refused() {
     assert_eq!(answer.status, 200, "{:?}", answer.json);
     let (code, _) = refused(enclave.ask(broker.addresses().release).await);
     assert_eq!(code, "rolled-back");
-    let newer = Enclave { model_digests: vec![[0x22; 32]], ..enclave };
+    let newer = Enclave {
+        model_digests: vec![[0x22; 32]],
+        ..enclave
+    };
     let (record, sealed) = released(newer.ask(broker.addresses().release).await);
     assert_eq!(newer.open(&record, &sealed).0, MODEL_KEY);
     broker.stop().await;
@@ -307,15 +371,25 @@ async fn no_flipped_bit_of_a_bundle_gets_a_key() {
         let mut bundle = enclave.bundle(&nonce);
         // Evidence and statement: every byte of what is signed or hashed counts. (The statement's and the evidence's
         // unsigned tail are the attestation crate's own tests.)
-        let target = if step % 2 == 0 { &mut bundle.evidence } else { &mut bundle.statement };
+        let target = if step % 2 == 0 {
+            &mut bundle.evidence
+        } else {
+            &mut bundle.statement
+        };
         let signed = target.len().min(0x2a0);
         let at = step * 37 % signed;
         target[at] ^= 1 << (step % 8);
         let (code, _) = refused(session.ask_with(MODEL, &bundle).await);
-        assert!(["evidence-rejected", "policy-refused"].contains(&code), "byte {at}: {code}");
+        assert!(
+            ["evidence-rejected", "policy-refused"].contains(&code),
+            "byte {at}: {code}"
+        );
         asked += 1;
     }
-    assert_eq!((owner.count("key-release").await, owner.count("key-refusal").await), (0, asked));
+    assert_eq!(
+        (owner.count("key-release").await, owner.count("key-refusal").await),
+        (0, asked)
+    );
     broker.stop().await;
 }
 
@@ -323,7 +397,14 @@ async fn no_flipped_bit_of_a_bundle_gets_a_key() {
 async fn malformed_and_oversized_requests_are_refused_and_the_broker_serves_on() {
     let (_deployment, broker, owner, enclave) = started(Flavor::Snp).await;
     let address = broker.addresses().release;
-    for message in [&b""[..], b"\x00", b"\xff\xff\xff", b"{\"json\":1}", &[0x82; 4096], &vec![0; 1 << 20]] {
+    for message in [
+        &b""[..],
+        b"\x00",
+        b"\xff\xff\xff",
+        b"{\"json\":1}",
+        &[0x82; 4096],
+        &vec![0; 1 << 20],
+    ] {
         let mut session = enclave.connect(address).await;
         session.send(message).await;
         let (code, _) = refused(session.answer().await.expect("an answer"));
@@ -350,7 +431,11 @@ async fn malformed_and_oversized_requests_are_refused_and_the_broker_serves_on()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_clients_are_ended_and_others_are_served() {
-    let options = Options { step_seconds_max: 1, connections_max: 4, ..Options::default() };
+    let options = Options {
+        step_seconds_max: 1,
+        connections_max: 4,
+        ..Options::default()
+    };
     let deployment = Deployment::new(options);
     let (broker, owner, enclave) = deployment.start_with_model(Flavor::Snp).await;
     let address = broker.addresses().release;
@@ -392,8 +477,14 @@ async fn the_connection_is_tls_1_3_with_both_certificates_and_nothing_to_resume(
     let address = broker.addresses().release;
     let session = enclave.connect(address).await;
     let connection = session.stream.get_ref().1;
-    assert_eq!(connection.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
-    let group = connection.negotiated_key_exchange_group().expect("a group").name();
+    assert_eq!(
+        connection.protocol_version(),
+        Some(rustls::ProtocolVersion::TLSv1_3)
+    );
+    let group = connection
+        .negotiated_key_exchange_group()
+        .expect("a group")
+        .name();
     assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
     assert_eq!(connection.handshake_kind(), Some(rustls::HandshakeKind::Full));
     let mut session = session;
@@ -402,15 +493,20 @@ async fn the_connection_is_tls_1_3_with_both_certificates_and_nothing_to_resume(
     assert_eq!(session.stream.get_ref().1.tls13_tickets_received(), 0);
 
     // Without a certificate, or without our protocol, no challenge comes.
-    for (protocols, with_certificate) in
-        [(&[&b"adyton-release/1"[..]][..], false), (&[&b"h2"[..]][..], true), (&[][..], true)]
-    {
+    for (protocols, with_certificate) in [
+        (&[&b"adyton-release/1"[..]][..], false),
+        (&[&b"h2"[..]][..], true),
+        (&[][..], true),
+    ] {
         let mut byte = [0; 1];
         let outcome = match enclave.tls(address, protocols, with_certificate).await {
             Ok(mut stream) => tokio::io::AsyncReadExt::read(&mut stream, &mut byte).await,
             Err(error) => Err(error),
         };
-        assert!(matches!(outcome, Ok(0) | Err(_)), "{protocols:?} {with_certificate}");
+        assert!(
+            matches!(outcome, Ok(0) | Err(_)),
+            "{protocols:?} {with_certificate}"
+        );
     }
     let _ = released(enclave.ask(address).await);
     broker.stop().await;
@@ -418,7 +514,10 @@ async fn the_connection_is_tls_1_3_with_both_certificates_and_nothing_to_resume(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_over_the_bound_are_counted_and_not_recorded() {
-    let deployment = Deployment::new(Options { refusals_per_minute_max: 3, ..Options::default() });
+    let deployment = Deployment::new(Options {
+        refusals_per_minute_max: 3,
+        ..Options::default()
+    });
     let (broker, owner, mut enclave) = deployment.start_with_model(Flavor::Snp).await;
     enclave.role = Role::Broker;
     for _ in 0..10 {

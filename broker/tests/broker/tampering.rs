@@ -20,7 +20,7 @@ async fn deployment() -> Deployment {
 }
 
 async fn code(deployment: &Deployment) -> Option<&'static str> {
-    match Broker::start(&deployment.config(), Log::new(true)).await {
+    match Broker::start(&deployment.config(), Log::discard()).await {
         Ok(broker) => {
             broker.stop().await;
             None
@@ -32,7 +32,10 @@ async fn code(deployment: &Deployment) -> Option<&'static str> {
 async fn execute(deployment: &Deployment, statement: &'static str) {
     let url = format!("sqlite://{}", deployment.path("broker.sqlite").display());
     let mut connection = SqliteConnection::connect(&url).await.expect("opens");
-    sqlx::raw_sql(statement).execute(&mut connection).await.expect("changes the store");
+    sqlx::raw_sql(statement)
+        .execute(&mut connection)
+        .await
+        .expect("changes the store");
     connection.close().await.expect("closes");
 }
 
@@ -40,22 +43,41 @@ async fn execute(deployment: &Deployment, statement: &'static str) {
 async fn a_changed_store_is_refused_at_start() {
     let original = deployment().await;
     assert_eq!(code(&original).await, None);
-    let cases: [(&'static str, &'static str); 13] = [
+    let cases: [(&'static str, &'static str); 14] = [
         ("DELETE FROM audit_entry WHERE entry_index = 3", "entries-missing"),
         ("DELETE FROM audit_entry WHERE entry_index = 1", "entries-missing"),
         ("DELETE FROM audit_entry", "entries-missing"),
         ("INSERT INTO audit_entry VALUES (4, x'7b7d')", "entries-added"),
-        ("UPDATE audit_entry SET entry = x'7b7d' WHERE entry_index = 2", "root-mismatch"),
+        (
+            "UPDATE audit_entry SET entry = x'7b7d' WHERE entry_index = 2",
+            "root-mismatch",
+        ),
         (
             "UPDATE audit_entry SET entry = CAST(replace(CAST(entry AS TEXT), 'SIMULATED', 'hardware') AS BLOB)",
             "root-mismatch",
         ),
         ("DELETE FROM audit_checkpoint", "entries-added"),
-        ("UPDATE audit_checkpoint SET note = replace(note, 'broker.test', 'broken.test')", "checkpoint-signature"),
+        (
+            "UPDATE audit_checkpoint SET note = replace(note, 'broker.test', 'broken.test')",
+            "other-log",
+        ),
+        (
+            "UPDATE audit_checkpoint SET note = replace(note, char(10) || '4' || char(10), char(10) || '3' || char(10))",
+            "checkpoint-signature",
+        ),
         ("UPDATE model SET version = 0", "registration-damaged"),
-        ("UPDATE model SET policy = policy || char(10)", "registration-damaged"),
-        ("UPDATE model SET manifest_digest = zeroblob(32)", "registration-damaged"),
-        ("UPDATE model SET wrap = replace(wrap, 'tenant', 'other')", "registration-damaged"),
+        (
+            "UPDATE model SET policy = policy || char(10)",
+            "registration-damaged",
+        ),
+        (
+            "UPDATE model SET manifest_digest = zeroblob(32)",
+            "registration-damaged",
+        ),
+        (
+            "UPDATE model SET wrap = replace(wrap, 'tenant', 'other')",
+            "registration-damaged",
+        ),
         ("DELETE FROM model", "log-damaged"),
     ];
     for (statement, expected) in cases {
@@ -69,14 +91,31 @@ async fn a_changed_store_is_refused_at_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_exposed_and_foreign_keys_are_refused_at_start() {
     let original = deployment().await;
-    let changes: [(&str, fn(&std::path::Path), &str); 7] = [
-        ("kek.key", |path| fs::remove_file(path).expect("removes"), "key-missing"),
-        ("log.key", |path| fs::remove_file(path).expect("removes"), "key-missing"),
+    type Change = fn(&std::path::Path);
+    let changes: [(&str, Change, &str); 7] = [
+        (
+            "kek.key",
+            |path| fs::remove_file(path).expect("removes"),
+            "key-missing",
+        ),
+        (
+            "log.key",
+            |path| fs::remove_file(path).expect("removes"),
+            "key-missing",
+        ),
         ("kek.key", |path| mode(path, 0o640), "key-exposed"),
         ("log.key", |path| mode(path, 0o604), "key-exposed"),
         ("broker.key", |path| mode(path, 0o644), "key-exposed"),
-        ("kek.key", |path| fs::write(path, "adyton-tenant-kek-v1 1 AAAA\n").expect("writes"), "key-malformed"),
-        ("log.key", |path| fs::write(path, "not a key").expect("writes"), "key-malformed"),
+        (
+            "kek.key",
+            |path| fs::write(path, "adyton-tenant-kek-v1 1 AAAA\n").expect("writes"),
+            "key-malformed",
+        ),
+        (
+            "log.key",
+            |path| fs::write(path, "not a key").expect("writes"),
+            "key-malformed",
+        ),
     ];
     for (name, change, expected) in changes {
         let copy = copy(&original);
@@ -85,8 +124,14 @@ async fn missing_exposed_and_foreign_keys_are_refused_at_start() {
     }
     // A new log key did not sign this log.
     let copy = copy(&original);
-    fs::copy(Deployment::new(Options::default()).started_once().await.path("log.key"), copy.path("log.key"))
-        .expect("copies");
+    fs::copy(
+        Deployment::new(Options::default())
+            .started_once()
+            .await
+            .path("log.key"),
+        copy.path("log.key"),
+    )
+    .expect("copies");
     assert_eq!(code(&copy).await, Some("checkpoint-signature"));
 }
 
@@ -94,13 +139,20 @@ async fn missing_exposed_and_foreign_keys_are_refused_at_start() {
 async fn what_the_first_start_makes_is_readable_by_its_owner_only() {
     let deployment = deployment().await;
     for name in ["broker.sqlite", "kek.key", "log.key", "broker.sqlite.lock"] {
-        let mode = fs::metadata(deployment.path(name)).expect("exists").permissions().mode();
+        let mode = fs::metadata(deployment.path(name))
+            .expect("exists")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     // No file holds the model key as it is.
     for entry in fs::read_dir(deployment.folder.path()).expect("reads") {
         let bytes = fs::read(entry.expect("reads").path()).expect("reads");
-        assert!(!bytes.windows(16).any(|window| window == &crate::support::MODEL_KEY[..16]));
+        assert!(
+            !bytes
+                .windows(16)
+                .any(|window| window == &crate::support::MODEL_KEY[..16])
+        );
     }
 }
 

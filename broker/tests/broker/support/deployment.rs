@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use broker::{config::Config, log::Log, service::Broker};
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 use tempfile::TempDir;
 
@@ -63,12 +64,21 @@ impl Deployment {
             stranger: Authority::new().issue(&[], client, role),
             folder,
         };
-        write(deployment.folder.path(), "broker.toml", &deployment.config_text(options));
+        write(
+            deployment.folder.path(),
+            "broker.toml",
+            &deployment.config_text(options),
+        );
         deployment
     }
 
     fn config_text(&self, options: Options) -> String {
-        let Options { store_bytes_max, step_seconds_max, connections_max, refusals_per_minute_max } = options;
+        let Options {
+            store_bytes_max,
+            step_seconds_max,
+            connections_max,
+            refusals_per_minute_max,
+        } = options;
         format!(
             r#"
             [store]
@@ -109,7 +119,9 @@ impl Deployment {
 
     /// Starts the broker in this process.
     pub(crate) async fn start(&self) -> Broker {
-        Broker::start(&self.config(), Log::new(true)).await.expect("the broker starts")
+        Broker::start(&self.config(), Log::discard())
+            .await
+            .expect("the broker starts")
     }
 
     /// After its first start.
@@ -138,7 +150,10 @@ impl Deployment {
 pub(crate) fn policy(enclave: &Enclave, digests: &[[u8; 32]]) -> String {
     let fragment = platform().policy_fragment(enclave.flavor, &enclave.launch_measurement);
     let fragment = fragment.replace("danger.simulated", "appraisal.danger.simulated");
-    let digests: Vec<String> = digests.iter().map(|digest| format!("\"{}\"", hex::encode(digest))).collect();
+    let digests: Vec<String> = digests
+        .iter()
+        .map(|digest| format!("\"{}\"", hex::encode(digest)))
+        .collect();
     format!(
         r#"
 model_id = "{MODEL}"
@@ -162,8 +177,13 @@ config_digests = ["{}"]
 fn write(folder: &Path, name: &str, text: &str) {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
     let mut options = std::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(folder.join(name)).expect("a new file");
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(folder.join(name))
+        .expect("a new file");
     file.write_all(text.as_bytes()).expect("space");
 }
 
@@ -179,7 +199,10 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let pem = params.self_signed(&key).expect("a certificate").pem();
-        Self { issuer: Issuer::new(params, key), pem }
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
     }
 
     fn issue(&self, names: &[&str], usage: ExtendedKeyUsagePurpose, role: Option<&str>) -> Credentials {
@@ -190,6 +213,10 @@ impl Authority {
         let role = role.map(|role| SanType::URI(role.try_into().expect("ASCII")));
         params.subject_alt_names.extend(role);
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        Credentials { certificate: certificate.pem(), private_key: key.serialize_pem(), ca: self.pem.clone() }
+        Credentials {
+            certificate: certificate.pem(),
+            private_key: key.serialize_pem(),
+            ca: self.pem.clone(),
+        }
     }
 }

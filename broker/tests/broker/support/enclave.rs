@@ -83,7 +83,9 @@ impl Enclave {
     pub(crate) fn bundle(&self, nonce: &Nonce) -> Bundle {
         let statement = self.statement();
         let attester = platform().attester(self.flavor, self.launch_measurement, [0; 32]);
-        let collected = attester.evidence(&statement.report_data(nonce)).expect("simulated evidence");
+        let collected = attester
+            .evidence(&statement.report_data(nonce))
+            .expect("simulated evidence");
         Bundle {
             platform: self.flavor.platform(),
             evidence: collected.evidence,
@@ -95,7 +97,9 @@ impl Enclave {
 
     /// Opens a connection and takes the challenge.
     pub(crate) async fn connect(&self, address: SocketAddr) -> Session {
-        self.try_connect(address).await.expect("the broker takes the connection")
+        self.try_connect(address)
+            .await
+            .expect("the broker takes the connection")
     }
 
     pub(crate) async fn try_connect(&self, address: SocketAddr) -> std::io::Result<Session> {
@@ -119,9 +123,13 @@ impl Enclave {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyServer));
         let mut config = if with_certificate {
-            let certificate = rcgen::CertificateParams::default().self_signed(&self.tls_key).expect("signs");
+            let certificate = rcgen::CertificateParams::default()
+                .self_signed(&self.tls_key)
+                .expect("signs");
             let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.tls_key.serialize_der()));
-            builder.with_client_auth_cert(vec![certificate.der().clone()], key).expect("they belong together")
+            builder
+                .with_client_auth_cert(vec![certificate.der().clone()], key)
+                .expect("they belong together")
         } else {
             builder.with_no_client_auth()
         };
@@ -139,7 +147,8 @@ impl Enclave {
 
     /// Opens what was released: model key and the one token issuer.
     pub(crate) fn open(&self, record: &[u8], sealed: &[u8]) -> ([u8; 32], [[u8; 32]; 1]) {
-        let payload = open_once(&self.wrap, Label::KeyRelease, record, sealed).expect("sealed to this enclave");
+        let payload =
+            open_once(&self.wrap, Label::KeyRelease, record, sealed).expect("sealed to this enclave");
         let mut decoder = minicbor::Decoder::new(&payload);
         assert_eq!(decoder.array().expect("an array"), Some(2));
         let key = decoder.bytes().expect("a key").try_into().expect("32 bytes");
@@ -170,7 +179,13 @@ impl Session {
         let certificate = connection.peer_certificates().expect("the broker's")[0].clone();
         let parsed = rustls::server::ParsedCertificate::try_from(&certificate).expect("a certificate");
         let broker_spki_sha256 = Sha256::digest(parsed.subject_public_key_info().as_ref()).into();
-        Self { stream, received, challenge, exported, broker_spki_sha256 }
+        Self {
+            stream,
+            received,
+            challenge,
+            exported,
+            broker_spki_sha256,
+        }
     }
 
     /// The nonce that evidence for this connection must carry.
@@ -261,6 +276,8 @@ impl ServerCertVerifier for AnyServer {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+        aws_lc_rs::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

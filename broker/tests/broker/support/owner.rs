@@ -45,7 +45,10 @@ pub(crate) struct Answer {
 impl Answer {
     /// The code of a problem document.
     pub(crate) fn code(&self) -> &str {
-        self.json["type"].as_str().and_then(|kind| kind.strip_prefix("urn:adyton:problem:")).unwrap_or("none")
+        self.json["type"]
+            .as_str()
+            .and_then(|kind| kind.strip_prefix("urn:adyton:problem:"))
+            .unwrap_or("none")
     }
 }
 
@@ -58,7 +61,9 @@ impl Owner {
     /// With a certificate or without one, trusting `ca`.
     pub(crate) fn with(address: SocketAddr, credentials: Option<&Credentials>, ca: &str) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).expect("PEM")).expect("a certificate");
+        roots
+            .add(CertificateDer::from_pem_slice(ca.as_bytes()).expect("PEM"))
+            .expect("a certificate");
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("TLS 1.3")
@@ -66,16 +71,27 @@ impl Owner {
         let config = match credentials {
             None => builder.with_no_client_auth(),
             Some(credentials) => {
-                let chain = vec![CertificateDer::from_pem_slice(credentials.certificate.as_bytes()).expect("PEM")];
+                let chain =
+                    vec![CertificateDer::from_pem_slice(credentials.certificate.as_bytes()).expect("PEM")];
                 let key = PrivateKeyDer::from_pem_slice(credentials.private_key.as_bytes()).expect("PEM");
-                builder.with_client_auth_cert(chain, key).expect("they belong together")
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .expect("they belong together")
             }
         };
-        Self { address, connector: TlsConnector::from(Arc::new(config)) }
+        Self {
+            address,
+            connector: TlsConnector::from(Arc::new(config)),
+        }
     }
 
     /// One request.
-    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> std::io::Result<Answer> {
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> std::io::Result<Answer> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
@@ -83,9 +99,18 @@ impl Owner {
         );
         let bytes = self.raw((head + &body).as_bytes()).await?;
         let text = String::from_utf8(bytes).expect("text");
-        let (head, body) = text.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        Ok(Answer { status, json: serde_json::from_str(body).unwrap_or(Value::Null) })
+        let (head, body) = text
+            .split_once("\r\n\r\n")
+            .ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect("a status");
+        Ok(Answer {
+            status,
+            json: serde_json::from_str(body).unwrap_or(Value::Null),
+        })
     }
 
     /// These bytes over TLS, and what comes back.
@@ -116,7 +141,9 @@ impl Owner {
     /// The body of a registration, its key sealed to the broker.
     pub(crate) async fn registration(&self, id: &str, digest: [u8; 32], version: u64, policy: &str) -> Value {
         let answer = self.get("/v1/registration-key").await;
-        let config = BASE64_STANDARD.decode(answer.json["key_config"].as_str().expect("text")).expect("base64");
+        let config = BASE64_STANDARD
+            .decode(answer.json["key_config"].as_str().expect("text"))
+            .expect("base64");
         let config = KeyConfig::decode(&config).expect("a key configuration");
         let key = PinnedKey::from_mutually_authenticated_tls(config).expect("a permitted suite");
         let model_id = ModelId::new(id).expect("well-formed");
@@ -135,7 +162,9 @@ impl Owner {
     /// Registers a model.
     pub(crate) async fn register(&self, id: &str, digest: [u8; 32], version: u64, policy: &str) -> Answer {
         let body = self.registration(id, digest, version, policy).await;
-        self.call("PUT", &format!("/v1/models/{id}"), Some(&body)).await.expect("an answer")
+        self.call("PUT", &format!("/v1/models/{id}"), Some(&body))
+            .await
+            .expect("an answer")
     }
 
     /// What the audit log says, entry by entry: our own part of each.
@@ -158,6 +187,10 @@ impl Owner {
 
     /// How many entries of one kind the log has.
     pub(crate) async fn count(&self, event: &str) -> usize {
-        self.log().await.iter().filter(|entry| entry["event"] == event).count()
+        self.log()
+            .await
+            .iter()
+            .filter(|entry| entry["event"] == event)
+            .count()
     }
 }

@@ -13,7 +13,9 @@ const VALIDITY_SECONDS: u64 = 30 * 24 * 3600;
 
 /// The system's clock.
 pub(crate) fn unix_now() -> UnixTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("the clock is past 1970");
     UnixTime::from_seconds(since.as_secs())
 }
 
@@ -22,7 +24,8 @@ pub(crate) fn platform() -> &'static Platform {
     static PLATFORM: OnceLock<Platform> = OnceLock::new();
     PLATFORM.get_or_init(|| {
         // Cargo names this folder for tests and not for examples.
-        let kept = option_env!("CARGO_TARGET_TMPDIR").map(|folder| Path::new(folder).join("simulated-platform"));
+        let kept =
+            option_env!("CARGO_TARGET_TMPDIR").map(|folder| Path::new(folder).join("simulated-platform"));
         if let Some(mut platform) = kept.as_deref().and_then(|kept| Platform::load(kept).ok())
             && platform.renew(unix_now(), VALIDITY_SECONDS).is_ok()
         {
