@@ -90,7 +90,10 @@ pub(crate) struct AuditTrail {
 impl AuditTrail {
     /// An empty trail whose lines go to `log`.
     pub(crate) fn new(log: Log) -> Self {
-        Self { tree: Mutex::new(Tree::new()), log }
+        Self {
+            tree: Mutex::new(Tree::new()),
+            log,
+        }
     }
 
     /// Records what this boot serves.
@@ -126,7 +129,10 @@ impl AuditTrail {
 
     fn append(&self, identity: &Identity, record: &impl Serialize) {
         let Ok(entry) = Entry::new(record) else {
-            self.log.write(&Event::Fault { part: "audit", code: "entry-not-canonical" });
+            self.log.write(&Event::Fault {
+                part: "audit",
+                code: "entry-not-canonical",
+            });
             return;
         };
         // The lock is held while the line is queued, so that lines go out in the order of the tree.
@@ -167,20 +173,36 @@ mod tests {
         let trail = AuditTrail::new(log);
         let digests = [[0; 32], [1; 32], [2; 32]];
         let [config_digest, model_digest, release_record_sha256] = &digests;
-        trail.boot(&identity, &Boot { time: 0, config_digest, model_digest, release_record_sha256 });
+        trail.boot(
+            &identity,
+            &Boot {
+                time: 0,
+                config_digest,
+                model_digest,
+                release_record_sha256,
+            },
+        );
         trail.request(&identity, &answered(Outcome::Answered));
         trail.request(&identity, &answered(Outcome::Failed(ProblemCode::UnknownModel)));
         let verifier = LogVerifier::from_vkey(&identity.checkpoints.verifier().to_vkey())
             .unwrap_or_else(|error| panic!("{error}"));
         let mut entries = Vec::new();
         for index in 0..3 {
-            let line: Value = serde_json::from_str(&lines.next().await.unwrap_or_default()).unwrap_or_default();
-            assert_eq!((line["kind"].as_str(), line["index"].as_u64()), (Some("audit"), Some(index)));
+            let line: Value =
+                serde_json::from_str(&lines.next().await.unwrap_or_default()).unwrap_or_default();
+            assert_eq!(
+                (line["kind"].as_str(), line["index"].as_u64()),
+                (Some("audit"), Some(index))
+            );
             entries.push(Entry::new(&line["entry"]).unwrap_or_else(|error| panic!("{error}")));
             let checkpoint = line["checkpoint"].as_str().unwrap_or_default();
             let report = verify_log(entries.iter().map(Entry::as_bytes), checkpoint, &verifier);
             assert!(report.is_ok(), "line {index}");
         }
-        assert!(std::str::from_utf8(entries[2].as_bytes()).unwrap_or_default().contains("unknown-model"));
+        assert!(
+            std::str::from_utf8(entries[2].as_bytes())
+                .unwrap_or_default()
+                .contains("unknown-model")
+        );
     }
 }

@@ -171,7 +171,10 @@ impl MeasuredConfig {
         let values: Config =
             toml::from_str(text).map_err(|error| EnclaveError::Config(error.message().to_owned()))?;
         values.check().map_err(EnclaveError::Config)?;
-        Ok(Self { values, digest: Sha256::digest(bytes).into() })
+        Ok(Self {
+            values,
+            digest: Sha256::digest(bytes).into(),
+        })
     }
 }
 
@@ -200,16 +203,56 @@ impl Config {
         }
         let limits = &self.limits;
         for (key, value, min, max) in [
-            ("key_epoch_seconds", u64::from(self.key_epoch_seconds), 2, 30 * 24 * 3600),
+            (
+                "key_epoch_seconds",
+                u64::from(self.key_epoch_seconds),
+                2,
+                30 * 24 * 3600,
+            ),
             ("key_grace_seconds", u64::from(self.key_grace_seconds), 1, 3600),
-            ("date_window_seconds", u64::from(self.date_window_seconds), 1, 3600),
+            (
+                "date_window_seconds",
+                u64::from(self.date_window_seconds),
+                1,
+                3600,
+            ),
             ("threads", self.threads as u64, 1, THREADS_MAX as u64),
-            ("limits.request_bytes_max", limits.request_bytes_max as u64, 1, REQUEST_BYTES_MAX),
-            ("limits.prompt_bytes_max", limits.prompt_bytes_max as u64, 1, REQUEST_BYTES_MAX),
-            ("limits.prompt_tokens_max", limits.prompt_tokens_max as u64, 1, 1 << 20),
-            ("limits.completion_tokens_max", limits.completion_tokens_max as u64, 1, 1 << 20),
-            ("limits.concurrent_requests_max", limits.concurrent_requests_max as u64, 1, 4096),
-            ("limits.request_seconds_max", u64::from(limits.request_seconds_max), 1, 24 * 3600),
+            (
+                "limits.request_bytes_max",
+                limits.request_bytes_max as u64,
+                1,
+                REQUEST_BYTES_MAX,
+            ),
+            (
+                "limits.prompt_bytes_max",
+                limits.prompt_bytes_max as u64,
+                1,
+                REQUEST_BYTES_MAX,
+            ),
+            (
+                "limits.prompt_tokens_max",
+                limits.prompt_tokens_max as u64,
+                1,
+                1 << 20,
+            ),
+            (
+                "limits.completion_tokens_max",
+                limits.completion_tokens_max as u64,
+                1,
+                1 << 20,
+            ),
+            (
+                "limits.concurrent_requests_max",
+                limits.concurrent_requests_max as u64,
+                1,
+                4096,
+            ),
+            (
+                "limits.request_seconds_max",
+                u64::from(limits.request_seconds_max),
+                1,
+                24 * 3600,
+            ),
         ] {
             if !(min..=max).contains(&value) {
                 return Err(format!("{key} must be from {min} to {max}"));
@@ -286,7 +329,10 @@ mod tests {
     fn values_out_of_bounds_are_refused() {
         for (line, word) in [
             ("key_epoch_seconds = 0", "key_epoch_seconds"),
-            ("key_epoch_seconds = 10\nkey_grace_seconds = 11", "key_grace_seconds"),
+            (
+                "key_epoch_seconds = 10\nkey_grace_seconds = 11",
+                "key_grace_seconds",
+            ),
             ("date_window_seconds = 4000", "date_window_seconds"),
             ("threads = 0", "threads"),
             ("padding = \"none\"", "unknown variant"),
@@ -298,7 +344,9 @@ mod tests {
         assert!(refusal(&SAMPLE.replace("/models/", "models/")).contains("absolute"));
         assert!(refusal(&SAMPLE.replace("0101", "01")).contains("spki"));
         assert!(refusal(&SAMPLE.replace("\"sample\"", "\"sam\\nple\"")).contains("model.id"));
-        assert!(refusal(&format!("{SAMPLE}\n[limits]\nrequest_seconds_max = 0")).contains("request_seconds_max"));
+        assert!(
+            refusal(&format!("{SAMPLE}\n[limits]\nrequest_seconds_max = 0")).contains("request_seconds_max")
+        );
     }
 
     #[test]

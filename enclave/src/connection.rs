@@ -60,7 +60,10 @@ impl Connection {
         let last = Instant::now() + LAST_SECONDS_MAX;
         self.deadline = self.deadline.max(last);
         self.send(sealed).await
-            && matches!(timeout_at(self.deadline, self.frames.send(Frame::End)).await, Ok(Ok(())))
+            && matches!(
+                timeout_at(self.deadline, self.frames.send(Frame::End)).await,
+                Ok(Ok(()))
+            )
     }
 }
 

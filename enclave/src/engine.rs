@@ -1,7 +1,9 @@
 //! Between the engine's blocking iterator and a request's task: one thread for each running request, a bounded
 //! channel, cancellation by dropping.
 
-use inference::{ChatMessage, Engine, FinishReason, GenerateRequest, InferenceError, PromptInput, SecretText, Usage};
+use inference::{
+    ChatMessage, Engine, FinishReason, GenerateRequest, InferenceError, PromptInput, SecretText, Usage,
+};
 use tokio::sync::mpsc;
 use wire::ProblemCode;
 
@@ -38,7 +40,10 @@ pub(crate) struct Running {
 impl Running {
     /// What comes next. A thread that went without a word is a fault of ours.
     pub(crate) async fn next(&mut self) -> Progress {
-        self.progress.recv().await.unwrap_or(Progress::Failed(ProblemCode::Internal.into()))
+        self.progress
+            .recv()
+            .await
+            .unwrap_or(Progress::Failed(ProblemCode::Internal.into()))
     }
 
     /// What is there already.
@@ -77,7 +82,10 @@ pub(crate) async fn start(
         }
     });
     let prompt_tokens = start.await.map_err(|_| ProblemCode::Internal)??;
-    Ok(Running { prompt_tokens, progress })
+    Ok(Running {
+        prompt_tokens,
+        progress,
+    })
 }
 
 fn generation(engine: &Engine, parameters: &Parameters) -> Result<inference::Generation, InferenceError> {
@@ -86,7 +94,10 @@ fn generation(engine: &Engine, parameters: &Parameters) -> Result<inference::Gen
     let prompt = match &parameters.input {
         Input::Text(text) => PromptInput::Text(text.expose()),
         Input::Messages(chat) => {
-            messages.extend(chat.iter().map(|(role, text)| ChatMessage { role: *role, content: text.expose() }));
+            messages.extend(chat.iter().map(|(role, text)| ChatMessage {
+                role: *role,
+                content: text.expose(),
+            }));
             PromptInput::Messages(&messages)
         }
     };

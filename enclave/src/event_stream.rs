@@ -18,9 +18,6 @@ use crate::{
     gateway::{Ended, Exchange},
 };
 
-/// Cadence of the profile `constant`.
-const TICK: Duration = Duration::from_millis(100);
-
 /// Streams until the end, a fault, the deadline, or until nobody reads.
 pub(crate) async fn answer(
     exchange: &mut Exchange<'_>,
@@ -30,7 +27,10 @@ pub(crate) async fn answer(
 ) -> Ended {
     let mut out = Vec::new();
     let mut stream = match responder.stream(&mut out) {
-        Ok(writer) => EventStream { writer, ticks: ticks(exchange.serving.config.padding.into()) },
+        Ok(writer) => EventStream {
+            writer,
+            ticks: ticks(exchange.serving.config.padding.into()),
+        },
         Err(error) => return Outcome::Failed(error.problem()).into(),
     };
     let opening = answer.opening();
@@ -44,14 +44,23 @@ pub(crate) async fn answer(
         }
         let step = match next.take() {
             Some(progress) => Step::Progress(progress),
-            None => exchange.connection.next(&mut running, stream.ticks.as_mut()).await,
+            None => {
+                exchange
+                    .connection
+                    .next(&mut running, stream.ticks.as_mut())
+                    .await
+            }
         };
         let written = match step {
             Step::Progress(Progress::Piece(piece)) => {
                 let mut text = CompletionText::new();
                 text.push(piece.expose_text());
                 next = gather(&mut running, &mut text);
-                if text.is_empty() { Ok(()) } else { stream.writer.write(answer.piece(&text).expose(), &mut out) }
+                if text.is_empty() {
+                    Ok(())
+                } else {
+                    stream.writer.write(answer.piece(&text).expose(), &mut out)
+                }
             }
             Step::Progress(Progress::End { finish, usage }) => {
                 return stream.close(exchange, answer, finish, usage, out).await;
@@ -79,8 +88,8 @@ fn gather(running: &mut Running, text: &mut CompletionText) -> Option<Progress> 
 }
 
 fn ticks(padding: Padding) -> Option<Interval> {
-    (padding == Padding::Constant).then(|| {
-        let mut ticks = interval(TICK);
+    padding.tick_milliseconds().map(|milliseconds| {
+        let mut ticks = interval(Duration::from_millis(milliseconds));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
     })
@@ -100,15 +109,43 @@ impl EventStream {
         usage: Usage,
         mut out: Vec<u8>,
     ) -> Ended {
-        exchange.serving.board.count_completion_tokens(usage.completion_tokens);
+        exchange
+            .serving
+            .board
+            .count_completion_tokens(usage.completion_tokens);
+        if let Err(error) = self
+            .writer
+            .write(answer.closing(finish, usage).expose(), &mut out)
+        {
+            return Outcome::Failed(error.problem()).into();
+        }
+        if !self.drain(exchange, &mut out).await {
+            return Outcome::Cancelled.into();
+        }
         let facts = exchange.facts(usage);
-        let written = self.writer.write(answer.closing(finish, usage).expose(), &mut out);
         let receipts = &exchange.serving.identity.receipts;
-        let receipt = written.and_then(|()| self.writer.finish(Some((receipts, facts)), &mut out));
-        match receipt {
-            Ok(receipt) if exchange.connection.finish(out).await => Ended { outcome: Outcome::Answered, receipt },
+        match self.writer.finish(Some((receipts, facts)), &mut out) {
+            Ok(receipt) if exchange.connection.finish(out).await => Ended {
+                outcome: Outcome::Answered,
+                receipt,
+            },
             Ok(_) => Outcome::Cancelled.into(),
             Err(error) => Outcome::Failed(error.problem()).into(),
+        }
+    }
+
+    /// Profile `constant`: keeps the cadence until nothing waits, so that the end does not show what was left.
+    async fn drain(&mut self, exchange: &mut Exchange<'_>, out: &mut Vec<u8>) -> bool {
+        let Some(ticks) = &mut self.ticks else { return true };
+        loop {
+            ticks.tick().await;
+            if !self.writer.is_waiting() {
+                return true;
+            }
+            let ticked = self.writer.tick(out).is_ok();
+            if !ticked || !exchange.connection.send(core::mem::take(out)).await {
+                return false;
+            }
         }
     }
 

@@ -27,7 +27,7 @@ const ENDORSEMENTS_SECONDS_MAX: Duration = Duration::from_secs(600);
 const STATEMENTS_MAX: usize = 4;
 
 /// Collects evidence and keeps the statements it is about.
-pub struct EvidenceDesk {
+pub(crate) struct EvidenceDesk {
     attester: Arc<dyn Attester>,
     channel: Channel,
     collections: Semaphore,
@@ -37,7 +37,7 @@ pub struct EvidenceDesk {
 
 impl EvidenceDesk {
     /// A desk without a statement.
-    pub fn new(attester: Arc<dyn Attester>, channel: Channel) -> Self {
+    pub(crate) fn new(attester: Arc<dyn Attester>, channel: Channel) -> Self {
         Self {
             attester,
             channel,
@@ -48,7 +48,7 @@ impl EvidenceDesk {
     }
 
     /// From now on evidence is about `statement`, the one of `epoch`.
-    pub fn publish(&self, epoch: u64, statement: Arc<Statement>) {
+    pub(crate) fn publish(&self, epoch: u64, statement: Arc<Statement>) {
         let mut statements = self.statements.write().unwrap_or_else(PoisonError::into_inner);
         if statements.len() == STATEMENTS_MAX {
             statements.pop_front();
@@ -57,20 +57,25 @@ impl EvidenceDesk {
     }
 
     /// The current statement.
-    pub fn statement(&self) -> Result<Arc<Statement>> {
+    pub(crate) fn statement(&self) -> Result<Arc<Statement>> {
         let statements = self.statements.read().unwrap_or_else(PoisonError::into_inner);
-        let (_, statement) = statements.back().ok_or(EnclaveError::Evidence("no statement yet"))?;
+        let (_, statement) = statements
+            .back()
+            .ok_or(EnclaveError::Evidence("no statement yet"))?;
         Ok(Arc::clone(statement))
     }
 
     /// SHA-256 of the statement of `epoch`, while it is remembered.
-    pub fn statement_sha256(&self, epoch: u64) -> Option<[u8; 32]> {
+    pub(crate) fn statement_sha256(&self, epoch: u64) -> Option<[u8; 32]> {
         let statements = self.statements.read().unwrap_or_else(PoisonError::into_inner);
-        statements.iter().find(|(of, _)| *of == epoch).map(|(_, statement)| statement.sha256())
+        statements
+            .iter()
+            .find(|(of, _)| *of == epoch)
+            .map(|(_, statement)| statement.sha256())
     }
 
     /// The encoded bundle: fresh evidence over `statement` and `nonce`.
-    pub async fn bundle(&self, statement: &Statement, nonce: &Nonce) -> Result<Vec<u8>> {
+    pub(crate) async fn bundle(&self, statement: &Statement, nonce: &Nonce) -> Result<Vec<u8>> {
         let mut collected = self.collect(statement, nonce).await?;
         let platform = self.attester.platform();
         if !platform.is_simulated() {
@@ -84,11 +89,17 @@ impl EvidenceDesk {
             event_log: collected.event_log,
             endorsements: collected.endorsements,
         };
-        bundle.encode().map_err(|_| EnclaveError::Evidence("over the bounds of a bundle"))
+        bundle
+            .encode()
+            .map_err(|_| EnclaveError::Evidence("over the bounds of a bundle"))
     }
 
     async fn collect(&self, statement: &Statement, nonce: &Nonce) -> Result<Collected> {
-        let _turn = self.collections.acquire().await.map_err(|_| EnclaveError::Evidence("stopping"))?;
+        let _turn = self
+            .collections
+            .acquire()
+            .await
+            .map_err(|_| EnclaveError::Evidence("stopping"))?;
         let report_data = statement.report_data(nonce);
         let attester = Arc::clone(&self.attester);
         tokio::task::spawn_blocking(move || attester.evidence(&report_data))
@@ -99,7 +110,11 @@ impl EvidenceDesk {
 
     /// What the manufacturer published, by way of the host's cache.
     async fn published(&self, collected: &Collected) -> Result<Endorsements> {
-        let kept = self.endorsements.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = self
+            .endorsements
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         if let Some((at, endorsements)) = &kept
             && at.elapsed() < ENDORSEMENTS_SECONDS_MAX
         {
@@ -120,8 +135,12 @@ impl EvidenceDesk {
         let platform = self.attester.platform();
         let subject = endorsement_subject(platform, &collected.evidence)
             .map_err(|_| EnclaveError::Evidence("the platform's evidence is not readable"))?;
-        let purpose = StreamPurpose::Endorsements { platform: platform.as_str().to_owned(), subject };
+        let purpose = StreamPurpose::Endorsements {
+            platform: platform.as_str().to_owned(),
+            subject,
+        };
         let bytes = self.channel.ask(purpose, limits::ENDORSEMENTS_BYTES_MAX).await?;
-        Endorsements::decode(&bytes).map_err(|_| EnclaveError::Evidence("the host's endorsements are malformed"))
+        Endorsements::decode(&bytes)
+            .map_err(|_| EnclaveError::Evidence("the host's endorsements are malformed"))
     }
 }

@@ -45,7 +45,9 @@ impl Front {
     /// Accepts until the task is aborted.
     pub(crate) async fn listen(self: Arc<Self>, listener: UnixListener) {
         loop {
-            let Ok(slot) = Arc::clone(&self.streams).acquire_owned().await else { return };
+            let Ok(slot) = Arc::clone(&self.streams).acquire_owned().await else {
+                return;
+            };
             let Ok((socket, _)) = listener.accept().await else {
                 tokio::time::sleep(Duration::from_millis(50)).await; // out of descriptors: let some close
                 continue;
@@ -62,8 +64,10 @@ impl Front {
         let mut frames = Framed::new(socket, FrameCodec);
         match purpose(&mut frames).await {
             Some(StreamPurpose::Status) => {
-                let status =
-                    self.board.status(self.requests.epoch(), self.requests.replays_refused_total()).to_cbor();
+                let status = self
+                    .board
+                    .status(self.requests.epoch(), self.requests.replays_refused_total())
+                    .to_cbor();
                 send_whole(&mut frames, status).await;
             }
             Some(StreamPurpose::Evidence { nonce }) => self.evidence(&mut frames, nonce).await,
@@ -85,7 +89,10 @@ impl Front {
         match bundle {
             Ok(bundle) => send_whole(frames, bundle).await,
             Err(error) => {
-                self.log.write(&Event::Fault { part: "evidence", code: error.code() });
+                self.log.write(&Event::Fault {
+                    part: "evidence",
+                    code: error.code(),
+                });
                 abort(frames, ProblemCode::EvidenceUnavailable).await;
             }
         }

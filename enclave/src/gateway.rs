@@ -49,7 +49,10 @@ pub(crate) struct Ended {
 
 impl From<Outcome> for Ended {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, receipt: None }
+        Self {
+            outcome,
+            receipt: None,
+        }
     }
 }
 
@@ -66,7 +69,11 @@ pub(crate) async fn serve(mut frames: Frames, media: Media, serving: Arc<Serving
     let epoch = responder.epoch();
     let seconds = u64::from(serving.config.limits.request_seconds_max);
     let connection = Connection::new(frames, Instant::now() + Duration::from_secs(seconds));
-    let mut exchange = Exchange { connection, serving: &serving, epoch };
+    let mut exchange = Exchange {
+        connection,
+        serving: &serving,
+        epoch,
+    };
     let ended = match request {
         Ok(request) => exchange.answer(request, responder).await,
         Err(code) => exchange.refuse(responder, code.into()).await,
@@ -80,7 +87,9 @@ pub(crate) async fn serve(mut frames: Frames, media: Media, serving: Arc<Serving
             outcome: ended.outcome,
             statement_sha256,
             model_digest: serving.model_digest,
-            receipt_sha256: ended.receipt.map(|receipt| Sha256::digest(&receipt.payload).into()),
+            receipt_sha256: ended
+                .receipt
+                .map(|receipt| Sha256::digest(&receipt.payload).into()),
         },
     );
 }
@@ -100,10 +109,18 @@ async fn open(frames: &mut Frames, media: Media, serving: &Serving) -> Result<Op
     loop {
         match frames.next().await {
             Some(Ok(Frame::Data(data))) => {
-                reader.push(&data, now()).map_err(|error| Unopened::Refused(error.problem()))?;
+                reader
+                    .push(&data, now())
+                    .map_err(|error| Unopened::Refused(error.problem()))?;
             }
             Some(Ok(Frame::End)) => {
-                return reader.finish(now()).map_err(|error| Unopened::Refused(error.problem()));
+                return reader
+                    .finish(now())
+                    .map_err(|error| Unopened::Refused(error.problem()));
+            }
+            // The host counts too; the client is told the same either way.
+            Some(Ok(Frame::Abort(ProblemCode::TooLarge))) => {
+                return Err(Unopened::Refused(ProblemCode::TooLarge));
             }
             _ => return Err(Unopened::Cut),
         }
@@ -113,7 +130,12 @@ async fn open(frames: &mut Frames, media: Media, serving: &Serving) -> Result<Op
 /// What a route comes to.
 enum Handled {
     Document(Completion),
-    Running { running: Running, shape: Shape, stream: bool, include_usage: bool },
+    Running {
+        running: Running,
+        shape: Shape,
+        stream: bool,
+        include_usage: bool,
+    },
 }
 
 /// One opened request and the way back.
@@ -127,9 +149,12 @@ impl Exchange<'_> {
     async fn answer(&mut self, request: Request, responder: Responder) -> Ended {
         let (running, shape, stream, include_usage) = match self.handle(request).await {
             Ok(Handled::Document(body)) => return self.respond(responder, &body, Usage::default()).await,
-            Ok(Handled::Running { running, shape, stream, include_usage }) => {
-                (running, shape, stream, include_usage)
-            }
+            Ok(Handled::Running {
+                running,
+                shape,
+                stream,
+                include_usage,
+            }) => (running, shape, stream, include_usage),
             Err(error) => return self.refuse(responder, error).await,
         };
         self.serving.board.count_prompt_tokens(running.prompt_tokens);
@@ -154,11 +179,19 @@ impl Exchange<'_> {
             Route::Models => {
                 let id = serving.config.model.id.as_str();
                 let ids: &[&str] = if access.allows(id) { &[id] } else { &[] };
-                return Ok(Handled::Document(documents::models(ids, serving.created, &serving.audit_key)));
+                return Ok(Handled::Document(documents::models(
+                    ids,
+                    serving.created,
+                    &serving.audit_key,
+                )));
             }
             Route::Model(id) => {
                 serving.check_model(&access, &id)?;
-                return Ok(Handled::Document(documents::model(&id, serving.created, &serving.audit_key)));
+                return Ok(Handled::Document(documents::model(
+                    &id,
+                    serving.created,
+                    &serving.audit_key,
+                )));
             }
             Route::Chat => Shape::Chat,
             Route::Completions => Shape::Text,
@@ -173,10 +206,17 @@ impl Exchange<'_> {
         if parameters.input.bytes() > limits.prompt_bytes_max {
             return Err(ProblemCode::PromptTooLong.into());
         }
-        let slot = Arc::clone(&serving.slots).try_acquire_owned().map_err(|_| ProblemCode::Overloaded)?;
+        let slot = Arc::clone(&serving.slots)
+            .try_acquire_owned()
+            .map_err(|_| ProblemCode::Overloaded)?;
         let (stream, include_usage) = (parameters.stream, parameters.include_usage);
         let running = engine::start(&serving.engine, parameters, limits.prompt_tokens_max, slot).await?;
-        Ok(Handled::Running { running, shape, stream, include_usage })
+        Ok(Handled::Running {
+            running,
+            shape,
+            stream,
+            include_usage,
+        })
     }
 
     async fn whole(&mut self, responder: Responder, mut running: Running, answer: &Answer<'_>) -> Ended {
@@ -203,7 +243,9 @@ impl Exchange<'_> {
         finish: FinishReason,
         usage: Usage,
     ) -> Ended {
-        self.serving.board.count_completion_tokens(usage.completion_tokens);
+        self.serving
+            .board
+            .count_completion_tokens(usage.completion_tokens);
         let body = answer.whole(text, finish, usage);
         self.respond(responder, &body, usage).await
     }
@@ -211,9 +253,18 @@ impl Exchange<'_> {
     async fn respond(&mut self, responder: Responder, body: &Completion, usage: Usage) -> Ended {
         let facts = self.facts(usage);
         let mut out = Vec::new();
-        let receipt = responder.respond(200, JSON, body, Some((&self.serving.identity.receipts, facts)), &mut out);
+        let receipt = responder.respond(
+            200,
+            JSON,
+            body,
+            Some((&self.serving.identity.receipts, facts)),
+            &mut out,
+        );
         match receipt {
-            Ok(receipt) if self.connection.finish(out).await => Ended { outcome: Outcome::Answered, receipt },
+            Ok(receipt) if self.connection.finish(out).await => Ended {
+                outcome: Outcome::Answered,
+                receipt,
+            },
             Ok(_) => Outcome::Cancelled.into(),
             Err(error) => Outcome::Failed(error.problem()).into(),
         }
@@ -240,6 +291,9 @@ impl Exchange<'_> {
 
     /// The statement that the client sealed under. Remembered longer than its key is accepted.
     fn statement_sha256(&self) -> [u8; 32] {
-        self.serving.evidence.statement_sha256(self.epoch).unwrap_or_default()
+        self.serving
+            .evidence
+            .statement_sha256(self.epoch)
+            .unwrap_or_default()
     }
 }

@@ -30,15 +30,26 @@ const TOLERATED: [&str; 3] = ["PATH", "LANG", "TERM"];
 pub fn harden() -> Result<Hardened> {
     install_panic_hook();
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|_| EnclaveError::Hardening("dumpable"))?;
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
-        .map_err(|_| EnclaveError::Hardening("core limit"))?;
-    Ok(Hardened { memory_locked: lock_memory() })
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )
+    .map_err(|_| EnclaveError::Hardening("core limit"))?;
+    Ok(Hardened {
+        memory_locked: lock_memory(),
+    })
 }
 
 /// Locks only where no limit applies: under a limit a later allocation would fail instead of being swappable.
 /// `ONFAULT` locks pages as they are first used, so that reserved but untouched stacks cost nothing.
 fn lock_memory() -> bool {
-    let unlimited = Rlimit { current: None, maximum: None };
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
     setrlimit(Resource::Memlock, unlimited).is_ok()
         && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).is_ok()
 }
@@ -49,8 +60,14 @@ fn lock_memory() -> bool {
 /// # Errors
 /// [`EnclaveError::Environment`] with the number of variables refused; their names are the host's.
 pub fn refuse_environment(names: impl Iterator<Item = std::ffi::OsString>) -> Result<()> {
-    let refused = names.filter(|name| !TOLERATED.iter().any(|tolerated| name == tolerated)).count();
-    if refused == 0 { Ok(()) } else { Err(EnclaveError::Environment { refused }) }
+    let refused = names
+        .filter(|name| !TOLERATED.iter().any(|tolerated| name == tolerated))
+        .count();
+    if refused == 0 {
+        Ok(())
+    } else {
+        Err(EnclaveError::Environment { refused })
+    }
 }
 
 fn install_panic_hook() {
@@ -73,20 +90,42 @@ mod tests {
     #[test]
     fn a_panic_prints_its_location_only() {
         let line = panic_line(Some(std::panic::Location::caller()));
-        assert!(line.starts_with("panic at ") && line.contains("hardening.rs:"), "{line}");
+        assert!(
+            line.starts_with("panic at ") && line.contains("hardening.rs:"),
+            "{line}"
+        );
     }
 
     #[test]
     fn any_other_variable_is_refused() {
-        let names = |list: &[&str]| list.iter().map(std::ffi::OsString::from).collect::<Vec<_>>().into_iter();
+        let names = |list: &[&str]| {
+            list.iter()
+                .map(std::ffi::OsString::from)
+                .collect::<Vec<_>>()
+                .into_iter()
+        };
         assert!(refuse_environment(names(&[])).is_ok());
         assert!(refuse_environment(names(&["PATH", "LANG"])).is_ok());
         for hostile in [
-            "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "GLIBC_TUNABLES", "RUST_LOG", "RUST_BACKTRACE", "MALLOC_ARENA_MAX",
-            "SSL_CERT_FILE", "HTTP_PROXY", "RAYON_NUM_THREADS", "TOKIO_WORKER_THREADS", "ADYTON_CONFIG", "path",
+            "LD_PRELOAD",
+            "LD_AUDIT",
+            "BASH_ENV",
+            "GLIBC_TUNABLES",
+            "RUST_LOG",
+            "RUST_BACKTRACE",
+            "MALLOC_ARENA_MAX",
+            "SSL_CERT_FILE",
+            "HTTP_PROXY",
+            "RAYON_NUM_THREADS",
+            "TOKIO_WORKER_THREADS",
+            "ADYTON_CONFIG",
+            "path",
         ] {
             let refusal = refuse_environment(names(&["PATH", hostile]));
-            assert!(matches!(refusal, Err(EnclaveError::Environment { refused: 1 })), "{hostile}");
+            assert!(
+                matches!(refusal, Err(EnclaveError::Environment { refused: 1 })),
+                "{hostile}"
+            );
         }
     }
 }

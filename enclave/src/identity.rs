@@ -24,31 +24,31 @@ use crate::{
 const WRAP_KEY_ID: u8 = 1;
 
 /// What is made at boot.
-pub struct Identity {
+pub(crate) struct Identity {
     /// Random: tells two boots of the same image apart.
-    pub boot_id: [u8; 16],
+    pub(crate) boot_id: [u8; 16],
     /// The key to which the broker seals the model key.
-    pub wrap: KeyPair,
+    pub(crate) wrap: KeyPair,
     /// Signs receipts.
-    pub receipts: ReceiptSigner,
+    pub(crate) receipts: ReceiptSigner,
     /// Signs checkpoints of the audit trail. Its public half is in the model document, which clients read sealed
     /// and with a receipt.
-    pub checkpoints: audit::LogSigner,
+    pub(crate) checkpoints: audit::LogSigner,
     /// Authenticates the enclave's end of the broker connection.
-    pub tls: TlsIdentity,
+    pub(crate) tls: TlsIdentity,
 }
 
 /// A self-signed certificate. Nobody trusts it for its name: evidence names its key.
-pub struct TlsIdentity {
+pub(crate) struct TlsIdentity {
     /// Certificate and key, as rustls takes them.
-    pub certified: Arc<CertifiedKey>,
+    pub(crate) certified: Arc<CertifiedKey>,
     /// SHA-256 of the SubjectPublicKeyInfo.
     pub spki_sha256: [u8; 32],
 }
 
 impl Identity {
     /// Makes all keys.
-    pub fn generate(profile: Profile) -> Result<Self> {
+    pub(crate) fn generate(profile: Profile) -> Result<Self> {
         let mut boot_id = [0; 16];
         getrandom::fill(&mut boot_id).map_err(|_| EnclaveError::Keys("no randomness"))?;
         let suite = sealing::Profile::from(profile).suites()[0];
@@ -59,7 +59,13 @@ impl Identity {
         let origin = audit_origin(&boot_id);
         let checkpoints =
             audit::LogSigner::new(&origin, &seed).map_err(|_| EnclaveError::Keys("checkpoint key"))?;
-        Ok(Self { boot_id, wrap, receipts, checkpoints, tls: TlsIdentity::generate()? })
+        Ok(Self {
+            boot_id,
+            wrap,
+            receipts,
+            checkpoints,
+            tls: TlsIdentity::generate()?,
+        })
     }
 }
 
@@ -72,19 +78,23 @@ impl TlsIdentity {
     fn generate() -> Result<Self> {
         let fault = |_| EnclaveError::Keys("TLS key");
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).map_err(fault)?;
-        let parameters = rcgen::CertificateParams::new(vec!["enclave.adyton.invalid".to_owned()]).map_err(fault)?;
+        let parameters =
+            rcgen::CertificateParams::new(vec!["enclave.adyton.invalid".to_owned()]).map_err(fault)?;
         let certificate: CertificateDer<'static> = parameters.self_signed(&key).map_err(fault)?.into();
         let mut private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let signer = aws_lc_rs::sign::any_supported_type(&private);
         private.zeroize();
         let signer = signer.map_err(|_| EnclaveError::Keys("TLS key"))?;
         let spki_sha256 = spki_sha256(&certificate).ok_or(EnclaveError::Keys("TLS certificate"))?;
-        Ok(Self { certified: Arc::new(CertifiedKey::new(vec![certificate], signer)), spki_sha256 })
+        Ok(Self {
+            certified: Arc::new(CertifiedKey::new(vec![certificate], signer)),
+            spki_sha256,
+        })
     }
 }
 
 /// SHA-256 of a certificate's SubjectPublicKeyInfo; `None` if it is not an X.509 version 3 certificate.
-pub fn spki_sha256(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
+pub(crate) fn spki_sha256(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
     let parsed = ParsedCertificate::try_from(certificate).ok()?;
     Some(Sha256::digest(parsed.subject_public_key_info()).into())
 }

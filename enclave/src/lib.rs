@@ -2,7 +2,7 @@
 //!
 //! 1. [`hardening`]: the process gives up what it must not have.
 //! 2. [`config`]: the measured configuration is parsed, once.
-//! 3. [`lifecycle`]: Booted → Attested → Provisioned → Ready, each consuming the last.
+//! 3. `lifecycle`: Booted → Attested → Provisioned → Ready, each consuming the last.
 //! 4. The host's streams arrive at `front`; a sealed request is `gateway`'s from there.
 //!
 //! Whoever calls [`run`] chooses the attester: the release binary has the platform's only, the simulated one comes
@@ -23,7 +23,7 @@ mod front;
 mod gateway;
 pub mod hardening;
 mod identity;
-pub mod lifecycle;
+mod lifecycle;
 pub mod log;
 pub mod process;
 mod provisioning;

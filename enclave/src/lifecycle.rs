@@ -58,20 +58,20 @@ struct Parts {
 }
 
 /// Keys made, manifest verified, listening.
-pub struct Booted {
+pub(crate) struct Booted {
     parts: Parts,
     sealed: SealedModel,
 }
 
 /// Evidence can be given.
-pub struct Attested {
+pub(crate) struct Attested {
     parts: Arc<Parts>,
     sealed: SealedModel,
     rotation: AbortOnDropHandle<()>,
 }
 
 /// The model key is here.
-pub struct Provisioned {
+pub(crate) struct Provisioned {
     parts: Arc<Parts>,
     sealed: SealedModel,
     rotation: AbortOnDropHandle<()>,
@@ -79,25 +79,25 @@ pub struct Provisioned {
 }
 
 /// The model is open, requests are taken.
-pub struct Ready {
+pub(crate) struct Ready {
     parts: Arc<Parts>,
     serving: Arc<Serving>,
     _rotation: AbortOnDropHandle<()>,
 }
 
 /// Stops a life from outside: takes no new requests and lets those in flight finish.
-pub struct Stopper(Arc<Front>);
+pub(crate) struct Stopper(Arc<Front>);
 
 impl Stopper {
     /// Waits at most `grace`.
-    pub async fn stop(&self, grace: Duration) {
+    pub(crate) async fn stop(&self, grace: Duration) {
         self.0.stop(grace).await;
     }
 }
 
 impl Booted {
     /// Step 1. From here on the host is answered, status first.
-    pub fn boot(
+    pub(crate) fn boot(
         config: MeasuredConfig,
         attester: Arc<dyn Attester>,
         channel: Channel,
@@ -105,7 +105,10 @@ impl Booted {
         log: Log,
         started: Instant,
     ) -> Result<Self> {
-        let MeasuredConfig { values: config, digest: config_digest } = config;
+        let MeasuredConfig {
+            values: config,
+            digest: config_digest,
+        } = config;
         let owner = OwnerPublicKey::from_hex(&config.owner_key)
             .map_err(|_| EnclaveError::Config("owner_key is not a public key in hexadecimal".to_owned()))?;
         let sealed = SealedModel::open_manifest(&config.model.path, &owner)?;
@@ -148,51 +151,87 @@ impl Booted {
     }
 
     /// What stops this life.
-    pub fn stopper(&self) -> Stopper {
+    pub(crate) fn stopper(&self) -> Stopper {
         Stopper(Arc::clone(&self.parts.front))
     }
 
     /// Step 2: the first epoch, and evidence once, so that a platform without any fails here.
-    pub async fn attest(self) -> Result<Attested> {
+    pub(crate) async fn attest(self) -> Result<Attested> {
         let parts = Arc::new(self.parts);
         let statement = parts.begin_epoch()?;
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(|_| EnclaveError::Keys("no randomness"))?;
-        parts.front.evidence.bundle(&statement, &Nonce::from_bytes(nonce)).await?;
+        parts
+            .front
+            .evidence
+            .bundle(&statement, &Nonce::from_bytes(nonce))
+            .await?;
         parts.phase(Phase::Attested, WAITING_FOR_BROKER);
         let rotation = AbortOnDropHandle::new(tokio::spawn(rotate(Arc::clone(&parts))));
-        Ok(Attested { parts, sealed: self.sealed, rotation })
+        Ok(Attested {
+            parts,
+            sealed: self.sealed,
+            rotation,
+        })
     }
 }
 
 impl Attested {
     /// Step 3: waits for the broker as long as it takes.
-    pub async fn provision(self) -> Result<Provisioned> {
-        let Self { parts, sealed, rotation } = self;
+    pub(crate) async fn provision(self) -> Result<Provisioned> {
+        let Self {
+            parts,
+            sealed,
+            rotation,
+        } = self;
         let released = wait_for_release(&parts.gate(), &parts.log, &parts.front.board).await?;
         parts.phase(Phase::Provisioned, "");
-        Ok(Provisioned { parts, sealed, rotation, released })
+        Ok(Provisioned {
+            parts,
+            sealed,
+            rotation,
+            released,
+        })
     }
 }
 
 impl Provisioned {
     /// Step 4: opens the model straight into memory, in parallel, and starts the engine.
-    pub async fn load(self) -> Result<Ready> {
-        let Self { parts, sealed, rotation, released } = self;
-        let anchored = sealed.anchored(&Anchor::released(&parts.config.model.id, released.manifest_digest))?;
+    pub(crate) async fn load(self) -> Result<Ready> {
+        let Self {
+            parts,
+            sealed,
+            rotation,
+            released,
+        } = self;
+        let anchored = sealed.anchored(&Anchor::released(
+            &parts.config.model.id,
+            released.manifest_digest,
+        ))?;
         let lease = Lease::begin(&released);
         let record_sha256 = released.record_sha256;
         let (threads, engine_config) = (parts.config.threads, engine_config(&parts.config));
         let engine = tokio::task::spawn_blocking(move || {
-            let open = anchored.open(&released.model_key, &OpenOptions { threads }, &sealed_model::silent)?;
+            let open = anchored.open(
+                &released.model_key,
+                &OpenOptions { threads },
+                &sealed_model::silent,
+            )?;
             drop(released); // the model key is wiped before the first request
             let fault = |error: inference::InferenceError| EnclaveError::Model { code: error.code() };
-            let files: ModelFiles<'_> =
-                open.names().filter_map(|name| Some((name, open.file(name)?.expose()))).collect();
-            Model::load(&files).map_err(fault)?.engine(engine_config).map_err(fault)
+            let files: ModelFiles<'_> = open
+                .names()
+                .filter_map(|name| Some((name, open.file(name)?.expose())))
+                .collect();
+            Model::load(&files)
+                .map_err(fault)?
+                .engine(engine_config)
+                .map_err(fault)
         })
         .await
-        .map_err(|_| EnclaveError::Model { code: "model-load-panicked" })??;
+        .map_err(|_| EnclaveError::Model {
+            code: "model-load-panicked",
+        })??;
         let trail = AuditTrail::new(parts.log.clone());
         let created = now().seconds();
         trail.boot(
@@ -220,14 +259,18 @@ impl Provisioned {
         });
         let _ = parts.front.serving.set(Arc::clone(&serving)); // the phase is consumed: there is no second time
         parts.phase(Phase::Serving, "");
-        Ok(Ready { parts, serving, _rotation: rotation })
+        Ok(Ready {
+            parts,
+            serving,
+            _rotation: rotation,
+        })
     }
 }
 
 impl Ready {
     /// Serves, and renews the lease, for as long as nobody stops it. When the broker does not renew in time, requests
     /// are refused until it does.
-    pub async fn serve(self) -> Result<()> {
+    pub(crate) async fn serve(self) -> Result<()> {
         let Self { parts, serving, .. } = &self;
         loop {
             let left = serving.lease_expires().saturating_duration_since(Instant::now());
@@ -237,7 +280,9 @@ impl Ready {
                 match parts.gate().ask().await {
                     Ok(released) => {
                         serving.renew(Lease::begin(&released));
-                        parts.log.write(&Event::Released { record_sha256: released.record_sha256 });
+                        parts.log.write(&Event::Released {
+                            record_sha256: released.record_sha256,
+                        });
                         parts.front.board.set_phase(Phase::Serving, "");
                         break;
                     }
@@ -247,7 +292,10 @@ impl Ready {
                         }
                         let wait = backoff.next(&error)?;
                         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                        parts.log.write(&Event::Waiting { code: error.code(), wait_ms });
+                        parts.log.write(&Event::Waiting {
+                            code: error.code(),
+                            wait_ms,
+                        });
                         tokio::time::sleep(wait).await;
                     }
                     Err(error) => return Err(error),
@@ -271,12 +319,19 @@ impl Parts {
     fn phase(&self, phase: Phase, detail_code: &'static str) {
         self.front.board.set_phase(phase, detail_code);
         let uptime_ms = self.front.board.uptime_ms();
-        self.log.write(&Event::Phase { phase: phase.as_str(), uptime_ms });
+        self.log.write(&Event::Phase {
+            phase: phase.as_str(),
+            uptime_ms,
+        });
     }
 
     /// Makes request keys, states them, begins to open requests to them, and only then gives evidence over them.
     fn begin_epoch(&self) -> Result<Arc<Statement>> {
-        let pending = self.front.requests.prepare().map_err(|_| EnclaveError::Keys("request keys"))?;
+        let pending = self
+            .front
+            .requests
+            .prepare()
+            .map_err(|_| EnclaveError::Keys("request keys"))?;
         let fields = StatementFields {
             role: Role::Inference,
             key_configs: pending.key_configs().to_vec(),
@@ -290,11 +345,16 @@ impl Parts {
             key_lifetime_seconds: self.config.key_epoch_seconds,
             software_version: concat!("adyton ", env!("CARGO_PKG_VERSION")).to_owned(),
         };
-        let statement = fields.encode().map_err(|_| EnclaveError::Keys("the statement is over its bounds"))?;
+        let statement = fields
+            .encode()
+            .map_err(|_| EnclaveError::Keys("the statement is over its bounds"))?;
         let statement = Arc::new(statement);
         let epoch = self.front.requests.install(pending, now());
         self.front.evidence.publish(epoch, Arc::clone(&statement));
-        self.log.write(&Event::Epoch { epoch, statement_sha256: statement.sha256() });
+        self.log.write(&Event::Epoch {
+            epoch,
+            statement_sha256: statement.sha256(),
+        });
         Ok(statement)
     }
 }
@@ -304,10 +364,14 @@ async fn rotate(parts: Arc<Parts>) {
     let step = Duration::from_secs(u64::from(parts.config.key_epoch_seconds)).div_f64(16.0);
     loop {
         tokio::time::sleep(step.min(Duration::from_secs(1))).await;
+        parts.front.requests.expire(now()); // old keys are wiped on time, also when no request comes
         if parts.front.requests.rotation_due(now())
             && let Err(error) = parts.begin_epoch()
         {
-            parts.log.write(&Event::Fault { part: "rotation", code: error.code() });
+            parts.log.write(&Event::Fault {
+                part: "rotation",
+                code: error.code(),
+            });
         }
     }
 }

@@ -111,18 +111,33 @@ impl LogSafe for Event {
         match *self {
             Self::Hardened { memory_locked } => vec![("memory_locked", Field::Flag(memory_locked))],
             Self::Phase { phase, uptime_ms } => {
-                vec![("phase", Field::Code(phase)), ("uptime_ms", Field::Number(uptime_ms))]
+                vec![
+                    ("phase", Field::Code(phase)),
+                    ("uptime_ms", Field::Number(uptime_ms)),
+                ]
             }
             Self::Waiting { code, wait_ms } => {
                 vec![("code", Field::Code(code)), ("wait_ms", Field::Number(wait_ms))]
             }
             Self::Released { record_sha256 } => vec![("record_sha256", Field::Digest(record_sha256))],
-            Self::Epoch { epoch, statement_sha256 } => {
-                vec![("epoch", Field::Number(epoch)), ("statement_sha256", Field::Digest(statement_sha256))]
+            Self::Epoch {
+                epoch,
+                statement_sha256,
+            } => {
+                vec![
+                    ("epoch", Field::Number(epoch)),
+                    ("statement_sha256", Field::Digest(statement_sha256)),
+                ]
             }
             Self::Fault { part, code } => vec![("part", Field::Code(part)), ("code", Field::Code(code))],
-            Self::Dropped { log_lines, audit_lines } => {
-                vec![("log_lines", Field::Number(log_lines)), ("audit_lines", Field::Number(audit_lines))]
+            Self::Dropped {
+                log_lines,
+                audit_lines,
+            } => {
+                vec![
+                    ("log_lines", Field::Number(log_lines)),
+                    ("audit_lines", Field::Number(audit_lines)),
+                ]
             }
         }
     }
@@ -156,9 +171,17 @@ impl Log {
         let (log_sender, log_receiver) = mpsc::channel(LOG_LINES_MAX);
         let (audit_sender, audit_receiver) = mpsc::channel(AUDIT_LINES_MAX);
         let dropped = Arc::new(Dropped::default());
-        let log = Self { log_lines: log_sender, audit_lines: audit_sender, dropped: dropped.clone() };
-        let lines =
-            LogLines { log_lines: log_receiver, audit_lines: audit_receiver, dropped, reported: (0, 0) };
+        let log = Self {
+            log_lines: log_sender,
+            audit_lines: audit_sender,
+            dropped: dropped.clone(),
+        };
+        let lines = LogLines {
+            log_lines: log_receiver,
+            audit_lines: audit_receiver,
+            dropped,
+            reported: (0, 0),
+        };
         (log, lines)
     }
 
@@ -180,11 +203,16 @@ impl Log {
 impl LogLines {
     /// The next line, audit lines first; `None` when the sink is gone.
     pub async fn next(&mut self) -> Option<String> {
-        let dropped =
-            (self.dropped.log_lines.load(Ordering::Relaxed), self.dropped.audit_lines.load(Ordering::Relaxed));
+        let dropped = (
+            self.dropped.log_lines.load(Ordering::Relaxed),
+            self.dropped.audit_lines.load(Ordering::Relaxed),
+        );
         if dropped != self.reported {
             self.reported = dropped;
-            return Some(line(&Event::Dropped { log_lines: dropped.0, audit_lines: dropped.1 }));
+            return Some(line(&Event::Dropped {
+                log_lines: dropped.0,
+                audit_lines: dropped.1,
+            }));
         }
         tokio::select! {
             biased;
@@ -235,10 +263,16 @@ mod tests {
     async fn a_host_that_does_not_read_loses_lines_and_is_told() {
         let (log, mut lines) = Log::new();
         for number in 0..LOG_LINES_MAX as u64 + 7 {
-            log.write(&Event::Epoch { epoch: number, statement_sha256: [0; 32] });
+            log.write(&Event::Epoch {
+                epoch: number,
+                statement_sha256: [0; 32],
+            });
         }
         let first = lines.next().await.unwrap_or_default();
-        assert_eq!(first, r#"{"audit_lines":0,"event":"lines-dropped","kind":"log","log_lines":7}"#);
+        assert_eq!(
+            first,
+            r#"{"audit_lines":0,"event":"lines-dropped","kind":"log","log_lines":7}"#
+        );
         let second = lines.next().await.unwrap_or_default();
         assert!(second.contains(r#""event":"key-epoch""#), "{second}");
     }
@@ -246,7 +280,10 @@ mod tests {
     #[tokio::test]
     async fn audit_lines_go_first() {
         let (log, mut lines) = Log::new();
-        log.write(&Event::Fault { part: "test", code: "none" });
+        log.write(&Event::Fault {
+            part: "test",
+            code: "none",
+        });
         log.write_audit("audit".to_owned());
         assert_eq!(lines.next().await.as_deref(), Some("audit"));
     }

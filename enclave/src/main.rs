@@ -16,7 +16,10 @@ fn main() -> ExitCode {
     match start(std::env::args_os().skip(1)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            to_standard_error(&Event::Fault { part: "start", code: error.code() });
+            to_standard_error(&Event::Fault {
+                part: "start",
+                code: error.code(),
+            });
             ExitCode::FAILURE
         }
     }
@@ -42,12 +45,16 @@ fn paths(mut arguments: impl Iterator<Item = OsString>) -> enclave::Result<(Path
             Some("--channel") => &mut channel,
             _ => return Err(EnclaveError::CommandLine("unknown argument")),
         };
-        let value = arguments.next().ok_or(EnclaveError::CommandLine("a flag without its value"))?;
+        let value = arguments
+            .next()
+            .ok_or(EnclaveError::CommandLine("a flag without its value"))?;
         if place.replace(PathBuf::from(value)).is_some() {
             return Err(EnclaveError::CommandLine("a flag given twice"));
         }
     }
-    config.zip(channel).ok_or(EnclaveError::CommandLine("--config and --channel are needed"))
+    config
+        .zip(channel)
+        .ok_or(EnclaveError::CommandLine("--config and --channel are needed"))
 }
 
 #[cfg(test)]
@@ -64,8 +71,13 @@ mod tests {
         assert_eq!(parsed("run --config c --channel d").ok(), Some(wanted.clone()));
         assert_eq!(parsed("run --channel d --config c").ok(), Some(wanted));
         for line in [
-            "", "run", "run --config c", "run --config c --channel", "serve --config c --channel d",
-            "run --config c --config e --channel d", "run --config c --channel d --debug",
+            "",
+            "run",
+            "run --config c",
+            "run --config c --channel",
+            "serve --config c --channel d",
+            "run --config c --config e --channel d",
+            "run --config c --channel d --debug",
             "run --flavor snp --config c --channel d",
         ] {
             assert!(parsed(line).is_err(), "{line}");

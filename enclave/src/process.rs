@@ -37,7 +37,12 @@ pub fn prepare() -> Result<Hardened> {
 }
 
 /// Runs the enclave until SIGTERM or SIGINT, or until a fault that waiting cannot mend.
-pub fn run(config: MeasuredConfig, channel: &Path, attester: Arc<dyn Attester>, hardened: Hardened) -> Result<()> {
+pub fn run(
+    config: MeasuredConfig,
+    channel: &Path,
+    attester: Arc<dyn Attester>,
+    hardened: Hardened,
+) -> Result<()> {
     let limits = &config.values.limits;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.values.threads.clamp(1, 8)) // set, so that no environment variable is asked
@@ -65,12 +70,24 @@ pub async fn live(
     let channel = Channel::new(directory);
     let listener = channel.listen()?;
     let (log, lines) = Log::new();
-    log.write(&Event::Hardened { memory_locked: hardened.memory_locked });
+    log.write(&Event::Hardened {
+        memory_locked: hardened.memory_locked,
+    });
     let mut pump = AbortOnDropHandle::new(tokio::spawn(pump(channel.clone(), lines)));
     let outcome = match Booted::boot(config, attester, channel, listener, log.clone(), started) {
         Ok(booted) => {
             let stopper = booted.stopper();
-            let life = async { booted.attest().await?.provision().await?.load().await?.serve().await };
+            let life = async {
+                booted
+                    .attest()
+                    .await?
+                    .provision()
+                    .await?
+                    .load()
+                    .await?
+                    .serve()
+                    .await
+            };
             tokio::pin!(life);
             tokio::select! {
                 ended = &mut life => ended,
@@ -86,7 +103,10 @@ pub async fn live(
         Err(error) => Err(error),
     };
     if let Err(error) = &outcome {
-        let fault = Event::Fault { part: "lifecycle", code: error.code() };
+        let fault = Event::Fault {
+            part: "lifecycle",
+            code: error.code(),
+        };
         to_standard_error(&fault);
         log.write(&fault);
     }

@@ -77,16 +77,25 @@ impl Serving {
 
     /// When the current lease ends.
     pub(crate) fn lease_expires(&self) -> Instant {
-        self.lease.read().unwrap_or_else(PoisonError::into_inner).expires()
+        self.lease
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .expires()
     }
 
     /// Whether this model is served here and the token allows it.
     pub(crate) fn check_model(&self, access: &Access, model: &str) -> Result<(), ApiError> {
         if model != self.config.model.id {
-            return Err(ApiError { code: ProblemCode::UnknownModel, param: Some("model") });
+            return Err(ApiError {
+                code: ProblemCode::UnknownModel,
+                param: Some("model"),
+            });
         }
         if !access.allows(model) {
-            return Err(ApiError { code: ProblemCode::ModelNotAllowed, param: Some("model") });
+            return Err(ApiError {
+                code: ProblemCode::ModelNotAllowed,
+                param: Some("model"),
+            });
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::{
 use wire::message::{Phase, Status};
 
 /// Shared by the lifecycle, which writes the phase, and the requests, which count.
-pub struct StatusBoard {
+pub(crate) struct StatusBoard {
     started: Instant,
     phase: Mutex<(Phase, &'static str)>,
     requests_total: AtomicU64,
@@ -22,7 +22,7 @@ pub struct StatusBoard {
 
 impl StatusBoard {
     /// A board at [`Phase::Booted`], with nothing counted.
-    pub fn new(started: Instant) -> Self {
+    pub(crate) fn new(started: Instant) -> Self {
         Self {
             started,
             phase: Mutex::new((Phase::Booted, "")),
@@ -34,44 +34,50 @@ impl StatusBoard {
     }
 
     /// Writes the phase and why the next one is not reached (a code from the source, or nothing).
-    pub fn set_phase(&self, phase: Phase, detail_code: &'static str) {
-        *self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (phase, detail_code);
+    pub(crate) fn set_phase(&self, phase: Phase, detail_code: &'static str) {
+        *self
+            .phase
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = (phase, detail_code);
     }
 
     /// Counts a request as active until the guard is dropped.
-    pub fn active(&self) -> ActiveRequest<'_> {
+    pub(crate) fn active(&self) -> ActiveRequest<'_> {
         self.requests_active.fetch_add(1, Relaxed);
         ActiveRequest(self)
     }
 
     /// Counts a request that was opened.
-    pub fn count_request(&self) {
+    pub(crate) fn count_request(&self) {
         self.requests_total.fetch_add(1, Relaxed);
     }
 
     /// Counts the tokens of a prompt.
-    pub fn count_prompt_tokens(&self, tokens: usize) {
+    pub(crate) fn count_prompt_tokens(&self, tokens: usize) {
         self.tokens_in_total.fetch_add(tokens as u64, Relaxed);
     }
 
     /// Counts the tokens of a completion, when it is complete.
-    pub fn count_completion_tokens(&self, tokens: usize) {
+    pub(crate) fn count_completion_tokens(&self, tokens: usize) {
         self.tokens_out_total.fetch_add(tokens as u64, Relaxed);
     }
 
     /// Requests being answered.
-    pub fn requests_active(&self) -> u64 {
+    pub(crate) fn requests_active(&self) -> u64 {
         self.requests_active.load(Relaxed)
     }
 
     /// Milliseconds since the start.
-    pub fn uptime_ms(&self) -> u64 {
+    pub(crate) fn uptime_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// What the host is told, with the key epoch and the replays that the request gateway counts.
-    pub fn status(&self, epoch: u64, replays_refused_total: u64) -> Status {
-        let (phase, detail_code) = *self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    pub(crate) fn status(&self, epoch: u64, replays_refused_total: u64) -> Status {
+        let (phase, detail_code) = *self
+            .phase
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         Status {
             phase,
             detail_code: detail_code.to_owned(),
@@ -87,7 +93,7 @@ impl StatusBoard {
 }
 
 /// One request being answered.
-pub struct ActiveRequest<'a>(&'a StatusBoard);
+pub(crate) struct ActiveRequest<'a>(&'a StatusBoard);
 
 impl Drop for ActiveRequest<'_> {
     fn drop(&mut self) {
@@ -113,6 +119,9 @@ mod tests {
         let board = StatusBoard::new(Instant::now());
         board.set_phase(Phase::Attested, "waiting-for-broker");
         let status = board.status(1, 0);
-        assert_eq!((status.phase, status.detail_code.as_str()), (Phase::Attested, "waiting-for-broker"));
+        assert_eq!(
+            (status.phase, status.detail_code.as_str()),
+            (Phase::Attested, "waiting-for-broker")
+        );
     }
 }

@@ -35,25 +35,27 @@ const OPEN_SECONDS_MAX: Duration = Duration::from_secs(5);
 const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(10);
 
 /// A framed stream.
-pub type Frames = Framed<UnixStream, FrameCodec>;
+pub(crate) type Frames = Framed<UnixStream, FrameCodec>;
 
 /// The folder with the two sockets.
 #[derive(Debug, Clone)]
-pub struct Channel {
+pub(crate) struct Channel {
     directory: PathBuf,
 }
 
 impl Channel {
     /// The channel in `directory`.
-    pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+    pub(crate) fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+        }
     }
 
     /// Listens for the host. A socket left by an enclave that is gone is replaced.
     ///
     /// # Errors
     /// [`EnclaveError::Channel`] when another enclave listens there, or the folder cannot be used.
-    pub fn listen(&self) -> Result<UnixListener> {
+    pub(crate) fn listen(&self) -> Result<UnixListener> {
         let path = self.directory.join(ENCLAVE_SOCKET);
         if std::os::unix::net::UnixStream::connect(&path).is_ok() {
             return Err(EnclaveError::Channel("another enclave listens there"));
@@ -63,26 +65,33 @@ impl Channel {
     }
 
     /// Opens a framed stream to the host.
-    pub async fn open(&self, purpose: StreamPurpose) -> Result<Frames> {
+    pub(crate) async fn open(&self, purpose: StreamPurpose) -> Result<Frames> {
         Ok(Framed::new(self.open_raw(purpose).await?, FrameCodec))
     }
 
     /// Opens a stream that is raw bytes after its first frame.
-    pub async fn open_raw(&self, purpose: StreamPurpose) -> Result<UnixStream> {
+    pub(crate) async fn open_raw(&self, purpose: StreamPurpose) -> Result<UnixStream> {
         let open = async {
             let mut socket = UnixStream::connect(self.directory.join(HOST_SOCKET))
                 .await
                 .map_err(|_| EnclaveError::Channel("the host does not listen"))?;
             let mut first = BytesMut::new();
-            Frame::Open(purpose).encode(&mut first).expect("a purpose is smaller than a frame");
-            socket.write_all(&first).await.map_err(|_| EnclaveError::Channel("the host closed the stream"))?;
+            Frame::Open(purpose)
+                .encode(&mut first)
+                .expect("a purpose is smaller than a frame");
+            socket
+                .write_all(&first)
+                .await
+                .map_err(|_| EnclaveError::Channel("the host closed the stream"))?;
             Ok(socket)
         };
-        timeout(OPEN_SECONDS_MAX, open).await.map_err(|_| EnclaveError::Channel("the host does not accept"))?
+        timeout(OPEN_SECONDS_MAX, open)
+            .await
+            .map_err(|_| EnclaveError::Channel("the host does not accept"))?
     }
 
     /// Opens a stream and reads its whole answer: data until End.
-    pub async fn ask(&self, purpose: StreamPurpose, bytes_max: usize) -> Result<Vec<u8>> {
+    pub(crate) async fn ask(&self, purpose: StreamPurpose, bytes_max: usize) -> Result<Vec<u8>> {
         let mut stream = self.open(purpose).await?;
         let mut answer = Vec::new();
         loop {
@@ -103,7 +112,7 @@ impl Channel {
 }
 
 /// Reads what the host opened a stream for.
-pub async fn purpose(frames: &mut Frames) -> Option<StreamPurpose> {
+pub(crate) async fn purpose(frames: &mut Frames) -> Option<StreamPurpose> {
     match timeout(OPEN_SECONDS_MAX, frames.next()).await {
         Ok(Some(Ok(Frame::Open(purpose)))) => Some(purpose),
         _ => None,
@@ -111,7 +120,7 @@ pub async fn purpose(frames: &mut Frames) -> Option<StreamPurpose> {
 }
 
 /// Sends a whole answer.
-pub async fn send_whole(frames: &mut Frames, answer: Vec<u8>) {
+pub(crate) async fn send_whole(frames: &mut Frames, answer: Vec<u8>) {
     let send = async {
         for frame in Frame::data(Bytes::from(answer)) {
             frames.feed(frame).await?;
@@ -122,7 +131,7 @@ pub async fn send_whole(frames: &mut Frames, answer: Vec<u8>) {
 }
 
 /// Refuses a stream.
-pub async fn abort(frames: &mut Frames, code: ProblemCode) {
+pub(crate) async fn abort(frames: &mut Frames, code: ProblemCode) {
     let _ = timeout(ANSWER_SECONDS_MAX, frames.send(Frame::Abort(code))).await; // as above
 }
 
@@ -136,7 +145,10 @@ mod tests {
         let channel = Channel::new(folder.path());
         let first = channel.listen();
         assert!(first.is_ok());
-        assert!(matches!(channel.listen(), Err(EnclaveError::Channel("another enclave listens there"))));
+        assert!(matches!(
+            channel.listen(),
+            Err(EnclaveError::Channel("another enclave listens there"))
+        ));
         drop(first);
         assert!(channel.listen().is_ok(), "a socket left behind is replaced");
     }
@@ -148,7 +160,9 @@ mod tests {
             UnixListener::bind(folder.path().join(HOST_SOCKET)).unwrap_or_else(|error| panic!("{error}"));
         let host = tokio::spawn(async move {
             for whole in [true, false] {
-                let Ok((socket, _)) = listener.accept().await else { return };
+                let Ok((socket, _)) = listener.accept().await else {
+                    return;
+                };
                 let mut frames = Framed::new(socket, FrameCodec);
                 let _ = frames.next().await;
                 let _ = frames.send(Frame::Data(Bytes::from_static(b"cached"))).await;
@@ -158,9 +172,15 @@ mod tests {
             }
         });
         let channel = Channel::new(folder.path());
-        assert_eq!(channel.ask(StreamPurpose::Status, 6).await.ok().as_deref(), Some(&b"cached"[..]));
+        assert_eq!(
+            channel.ask(StreamPurpose::Status, 6).await.ok().as_deref(),
+            Some(&b"cached"[..])
+        );
         assert!(channel.ask(StreamPurpose::Status, 6).await.is_err());
         let _ = host.await;
-        assert!(channel.ask(StreamPurpose::Status, 6).await.is_err(), "nobody listens");
+        assert!(
+            channel.ask(StreamPurpose::Status, 6).await.is_err(),
+            "nobody listens"
+        );
     }
 }

@@ -9,6 +9,13 @@ fn the_process_cannot_be_dumped() {
     assert_eq!((core.current, core.maximum), (Some(0), Some(0)));
     assert!(matches!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable)));
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).map(str::trim);
-    assert_eq!(hardened.memory_locked, locked.is_some_and(|locked| locked != "0 kB"), "{locked:?}");
+    let locked = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmLck:"))
+        .map(str::trim);
+    assert_eq!(
+        hardened.memory_locked,
+        locked.is_some_and(|locked| locked != "0 kB"),
+        "{locked:?}"
+    );
 }

@@ -1,2 +1,209 @@
-//! (skeleton)
-fn main() {}
+//! `adyton-enclave-simulated`: the enclave with a software security processor. SIMULATED: it protects nothing, and
+//! no default policy accepts its evidence. The release binary, `adyton-enclave`, does not contain what is here.
+//!
+//! `run` is the enclave; the other commands are the manufacturer's and the launcher's part of the simulation.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout)] // the commands speak to a person; `run` prints nothing
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use attestation::UnixTime;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use enclave::{
+    config::MeasuredConfig,
+    hardening::Hardened,
+    log::{Event, to_standard_error},
+    process,
+};
+use simulated::{Flavor, Platform, measure};
+
+/// How long what is manufactured stays valid.
+const VALIDITY_SECONDS: u64 = 365 * 24 * 3600;
+
+#[derive(Parser)]
+#[command(version, about = "SIMULATED enclave: for development, protects nothing")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the keys and certificates of a SIMULATED platform, or renew its published documents.
+    Manufacture {
+        /// Folder to keep them in (mode 0600).
+        #[arg(long)]
+        platform: PathBuf,
+    },
+    /// Print the launch measurement of this binary with a configuration.
+    Measure {
+        #[command(flatten)]
+        launch: Launch,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the table of an appraisal policy that accepts this platform and this measurement.
+    Anchors {
+        /// The platform's folder.
+        #[arg(long)]
+        platform: PathBuf,
+        #[command(flatten)]
+        launch: Launch,
+    },
+    /// Run the enclave.
+    Run {
+        /// The platform's folder.
+        #[arg(long)]
+        platform: PathBuf,
+        #[command(flatten)]
+        launch: Launch,
+        /// Folder of the two sockets of the host channel.
+        #[arg(long)]
+        channel: PathBuf,
+    },
+}
+
+/// What is launched.
+#[derive(Args)]
+struct Launch {
+    /// Which vendor's evidence is imitated.
+    #[arg(long)]
+    flavor: FlavorArg,
+    /// The measured configuration.
+    #[arg(long)]
+    config: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FlavorArg {
+    Snp,
+    Tdx,
+}
+
+impl From<FlavorArg> for Flavor {
+    fn from(flavor: FlavorArg) -> Self {
+        match flavor {
+            FlavorArg::Snp => Self::Snp,
+            FlavorArg::Tdx => Self::Tdx,
+        }
+    }
+}
+
+impl Launch {
+    /// The measurement: this executable and the configuration, byte for byte. `run` measures what it parsed.
+    fn measurement(&self, config: &[u8]) -> anyhow::Result<[u8; 48]> {
+        let executable = std::fs::read("/proc/self/exe").context("this executable cannot be read")?;
+        Ok(measure(self.flavor.into(), &executable, config))
+    }
+
+    fn read_config(&self) -> anyhow::Result<Vec<u8>> {
+        std::fs::read(&self.config).with_context(|| format!("{} cannot be read", self.config.display()))
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.command {
+        Command::Run {
+            platform,
+            launch,
+            channel,
+        } => return run(platform, launch, channel),
+        Command::Manufacture { platform } => manufacture(platform),
+        Command::Measure { launch, json } => print_measurement(launch, *json),
+        Command::Anchors { platform, launch } => print_anchors(platform, launch),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn now() -> UnixTime {
+    UnixTime::from_seconds(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
+    )
+}
+
+fn manufacture(folder: &Path) -> anyhow::Result<()> {
+    let existing = Platform::load(folder);
+    let renewed = existing.is_ok();
+    let platform = match existing {
+        Ok(mut platform) => {
+            platform.renew(now(), VALIDITY_SECONDS)?;
+            platform
+        }
+        Err(_) if is_vacant(folder) => Platform::manufacture(now(), VALIDITY_SECONDS)?,
+        Err(error) => return Err(error.into()),
+    };
+    platform.save(folder)?;
+    let done = if renewed { "renewed" } else { "manufactured" };
+    println!("SIMULATED platform {done} in {}", folder.display());
+    Ok(())
+}
+
+/// Missing or empty: nothing there can be lost.
+fn is_vacant(folder: &Path) -> bool {
+    std::fs::read_dir(folder).map_or(!folder.exists(), |mut entries| entries.next().is_none())
+}
+
+fn print_measurement(launch: &Launch, json: bool) -> anyhow::Result<()> {
+    let measurement = hex::encode(launch.measurement(&launch.read_config()?)?);
+    if json {
+        let flavor = Flavor::from(launch.flavor).as_str();
+        let document =
+            serde_json::json!({"simulated": true, "flavor": flavor, "launch_measurement": measurement});
+        println!("{document}");
+    } else {
+        println!("{measurement}");
+    }
+    Ok(())
+}
+
+fn print_anchors(folder: &Path, launch: &Launch) -> anyhow::Result<()> {
+    let platform = Platform::load(folder)?;
+    let measurement = launch.measurement(&launch.read_config()?)?;
+    println!("# SIMULATED: evidence by software. Only for development.");
+    print!("{}", platform.policy_fragment(launch.flavor.into(), &measurement));
+    Ok(())
+}
+
+/// From here on nothing is printed but allow-listed lines on standard error.
+fn run(platform: &Path, launch: &Launch, channel: &Path) -> ExitCode {
+    let hardened = match process::prepare() {
+        Ok(hardened) => hardened,
+        Err(error) => return refuse(error.code()),
+    };
+    match start(platform, launch, channel, hardened) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(code) => refuse(code),
+    }
+}
+
+fn refuse(code: &'static str) -> ExitCode {
+    to_standard_error(&Event::Fault { part: "start", code });
+    ExitCode::FAILURE
+}
+
+fn start(platform: &Path, launch: &Launch, channel: &Path, hardened: Hardened) -> Result<(), &'static str> {
+    let platform = Platform::load(platform).map_err(|error| error.code())?;
+    let config = launch.read_config().map_err(|_| "config-invalid")?;
+    let measurement = launch.measurement(&config).map_err(|_| "measurement-failed")?;
+    let config = MeasuredConfig::parse(&config).map_err(|error| error.code())?;
+    let attester = platform.attester(launch.flavor.into(), measurement, [0; 32]);
+    enclave::run(config, channel, Arc::new(attester), hardened).map_err(|error| error.code())
+}

@@ -86,12 +86,24 @@ struct Nothing {}
 
 impl<'a> Answer<'a> {
     /// An answer with a random id.
-    pub(crate) fn new(shape: Shape, random: &[u8; 16], created: u64, model: &'a str, include_usage: bool) -> Self {
+    pub(crate) fn new(
+        shape: Shape,
+        random: &[u8; 16],
+        created: u64,
+        model: &'a str,
+        include_usage: bool,
+    ) -> Self {
         let prefix = match shape {
             Shape::Chat => "chatcmpl-",
             Shape::Text => "cmpl-",
         };
-        Self { shape, id: format!("{prefix}{}", hex::encode(random)), created, model, include_usage }
+        Self {
+            shape,
+            id: format!("{prefix}{}", hex::encode(random)),
+            created,
+            model,
+            include_usage,
+        }
     }
 
     /// The whole answer as one document. `text` is UTF-8, as the engine's pieces are.
@@ -101,12 +113,26 @@ impl<'a> Answer<'a> {
         let usage = Some(Some(usage.into()));
         match self.shape {
             Shape::Chat => {
-                let message = ChatMessage { role: "assistant", content: text, refusal: None };
-                let choice = ChatChoice { index: 0, message, logprobs: None, finish_reason };
+                let message = ChatMessage {
+                    role: "assistant",
+                    content: text,
+                    refusal: None,
+                };
+                let choice = ChatChoice {
+                    index: 0,
+                    message,
+                    logprobs: None,
+                    finish_reason,
+                };
                 self.write(&mut out, "chat.completion", &[choice], usage);
             }
             Shape::Text => {
-                let choice = TextChoice { text, index: 0, logprobs: None, finish_reason: Some(finish_reason) };
+                let choice = TextChoice {
+                    text,
+                    index: 0,
+                    logprobs: None,
+                    finish_reason: Some(finish_reason),
+                };
                 self.write(&mut out, "text_completion", &[choice], usage);
             }
         }
@@ -117,7 +143,14 @@ impl<'a> Answer<'a> {
     pub(crate) fn opening(&self) -> Completion {
         let mut out = SecretBuffer::new();
         if self.shape == Shape::Chat {
-            self.chunk(&mut out, Delta { role: Some("assistant"), content: Some("") }, None);
+            self.chunk(
+                &mut out,
+                Delta {
+                    role: Some("assistant"),
+                    content: Some(""),
+                },
+                None,
+            );
         }
         out.into_completion()
     }
@@ -126,7 +159,14 @@ impl<'a> Answer<'a> {
     pub(crate) fn piece(&self, text: &CompletionText) -> Completion {
         let mut out = SecretBuffer::new();
         match self.shape {
-            Shape::Chat => self.chunk(&mut out, Delta { role: None, content: Some(text.expose()) }, None),
+            Shape::Chat => self.chunk(
+                &mut out,
+                Delta {
+                    role: None,
+                    content: Some(text.expose()),
+                },
+                None,
+            ),
             Shape::Text => self.text_chunk(&mut out, text.expose(), None),
         }
         out.into_completion()
@@ -140,19 +180,34 @@ impl<'a> Answer<'a> {
             Shape::Text => self.text_chunk(&mut out, "", Some(finish.as_str())),
         }
         if self.include_usage {
-            self.event(&mut out, self.chunk_object(), &[] as &[Nothing], Some(Some(usage.into())));
+            self.event(
+                &mut out,
+                self.chunk_object(),
+                &[] as &[Nothing],
+                Some(Some(usage.into())),
+            );
         }
         out.push(b"data: [DONE]\n\n");
         out.into_completion()
     }
 
     fn chunk(&self, out: &mut SecretBuffer, delta: Delta<'_>, finish_reason: Option<&'static str>) {
-        let choice = ChatChunkChoice { index: 0, delta, logprobs: None, finish_reason };
+        let choice = ChatChunkChoice {
+            index: 0,
+            delta,
+            logprobs: None,
+            finish_reason,
+        };
         self.event(out, self.chunk_object(), &[choice], self.no_usage_yet());
     }
 
     fn text_chunk(&self, out: &mut SecretBuffer, text: &str, finish_reason: Option<&'static str>) {
-        let choice = TextChoice { text, index: 0, logprobs: None, finish_reason };
+        let choice = TextChoice {
+            text,
+            index: 0,
+            logprobs: None,
+            finish_reason,
+        };
         self.event(out, self.chunk_object(), &[choice], self.no_usage_yet());
     }
 
@@ -187,8 +242,14 @@ impl<'a> Answer<'a> {
         choices: &[C],
         usage: Option<Option<UsageDocument>>,
     ) {
-        let document =
-            Document { id: &self.id, object, created: self.created, model: self.model, choices, usage };
+        let document = Document {
+            id: &self.id,
+            object,
+            created: self.created,
+            model: self.model,
+            choices,
+            usage,
+        };
         serde_json::to_writer(out, &document).expect("strings and numbers are always JSON");
     }
 }
@@ -248,7 +309,13 @@ struct ModelDocument<'a> {
 
 impl<'a> ModelDocument<'a> {
     fn new(id: &'a str, created: u64, audit_key: &'a str) -> Self {
-        Self { id, object: "model", created, owned_by: "adyton", adyton_audit_key: audit_key }
+        Self {
+            id,
+            object: "model",
+            created,
+            owned_by: "adyton",
+            adyton_audit_key: audit_key,
+        }
     }
 }
 
@@ -259,7 +326,10 @@ pub(crate) fn models(ids: &[&str], created: u64, audit_key: &str) -> Completion 
         object: &'static str,
         data: Vec<ModelDocument<'a>>,
     }
-    let data = ids.iter().map(|id| ModelDocument::new(id, created, audit_key)).collect();
+    let data = ids
+        .iter()
+        .map(|id| ModelDocument::new(id, created, audit_key))
+        .collect();
     let list = List { object: "list", data };
     Completion::new(serde_json::to_vec(&list).expect("strings and numbers are always JSON"))
 }
@@ -276,7 +346,10 @@ mod tests {
 
     use super::*;
 
-    const USAGE: Usage = Usage { prompt_tokens: 3, completion_tokens: 4 };
+    const USAGE: Usage = Usage {
+        prompt_tokens: 3,
+        completion_tokens: 4,
+    };
 
     fn text(text: &str) -> CompletionText {
         let mut buffer = CompletionText::new();
@@ -286,8 +359,12 @@ mod tests {
 
     fn events(completion: &Completion) -> Vec<Value> {
         let text = std::str::from_utf8(completion.expose()).unwrap_or_default();
-        let events = text.split_terminator("\n\n").map(|event| event.strip_prefix("data: ").unwrap_or_default());
-        events.map(|event| serde_json::from_str(event).unwrap_or(Value::String(event.to_owned()))).collect()
+        let events = text
+            .split_terminator("\n\n")
+            .map(|event| event.strip_prefix("data: ").unwrap_or_default());
+        events
+            .map(|event| serde_json::from_str(event).unwrap_or(Value::String(event.to_owned())))
+            .collect()
     }
 
     #[test]
@@ -311,7 +388,10 @@ mod tests {
     fn a_chat_stream_is_role_pieces_reason_done() {
         let answer = Answer::new(Shape::Chat, &[0; 16], 17, "m", false);
         let opening = events(&answer.opening());
-        assert_eq!(opening[0]["choices"][0]["delta"], json!({"role": "assistant", "content": ""}));
+        assert_eq!(
+            opening[0]["choices"][0]["delta"],
+            json!({"role": "assistant", "content": ""})
+        );
         assert_eq!(opening[0]["object"], "chat.completion.chunk");
         let piece = events(&answer.piece(&text("x")));
         assert_eq!(piece[0]["choices"][0]["delta"], json!({"content": "x"}));
@@ -326,7 +406,10 @@ mod tests {
     #[test]
     fn usage_comes_last_when_it_is_asked_for() {
         let answer = Answer::new(Shape::Chat, &[0; 16], 17, "m", true);
-        assert_eq!(events(&answer.piece(&text("x")))[0].get("usage"), Some(&Value::Null));
+        assert_eq!(
+            events(&answer.piece(&text("x")))[0].get("usage"),
+            Some(&Value::Null)
+        );
         let closing = events(&answer.closing(FinishReason::Stop, USAGE));
         assert_eq!(closing[1]["choices"], json!([]));
         assert_eq!(closing[1]["usage"]["total_tokens"], 7);
@@ -337,7 +420,8 @@ mod tests {
     fn a_text_completion_has_its_own_shape() {
         let answer = Answer::new(Shape::Text, &[0; 16], 17, "m", false);
         let document: Value =
-            serde_json::from_slice(answer.whole(&text("x"), FinishReason::Stop, USAGE).expose()).unwrap_or_default();
+            serde_json::from_slice(answer.whole(&text("x"), FinishReason::Stop, USAGE).expose())
+                .unwrap_or_default();
         assert_eq!(document["object"], "text_completion");
         assert_eq!(document["choices"][0]["text"], "x");
         assert!(answer.opening().expose().is_empty());

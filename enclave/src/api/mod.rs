@@ -28,7 +28,10 @@ pub(crate) struct ApiError {
 impl ApiError {
     /// A parameter that is missing, out of range or not supported.
     pub(crate) fn parameter(name: &'static str) -> Self {
-        Self { code: ProblemCode::InvalidParameter, param: Some(name) }
+        Self {
+            code: ProblemCode::InvalidParameter,
+            param: Some(name),
+        }
     }
 }
 

@@ -79,7 +79,11 @@ impl Parameters {
         };
         body.finish(limit, "messages", |body| {
             let messages = body.messages.take().unwrap_or_default();
-            messages.into_iter().map(Message::into_parts).collect::<Result<_, _>>().map(Input::Messages)
+            messages
+                .into_iter()
+                .map(Message::into_parts)
+                .collect::<Result<_, _>>()
+                .map(Input::Messages)
         })
     }
 
@@ -194,7 +198,10 @@ fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
         ("web_search_options", body.web_search_options.0),
         ("echo", body.echo.0),
         ("suffix", body.suffix.0),
-        ("stream_options", body.stream_options.is_some() && body.stream != Some(true)),
+        (
+            "stream_options",
+            body.stream_options.is_some() && body.stream != Some(true),
+        ),
     ];
     match asked.into_iter().find(|(_, asked)| *asked) {
         Some((name, _)) => Err(ApiError::parameter(name)),
@@ -238,7 +245,10 @@ impl Body {
             stop,
             completion_tokens_max,
             stream: self.stream.unwrap_or(false),
-            include_usage: self.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
+            include_usage: self
+                .stream_options
+                .and_then(|options| options.include_usage)
+                .unwrap_or(false),
         })
     }
 
@@ -257,7 +267,12 @@ impl Body {
         };
         // The smallest nucleus holds one token; the engine takes no zero.
         let top_p = top_p.max(f32::MIN_POSITIVE);
-        Ok(Sampling { temperature, top_p, top_k, seed: self.seed.map(i64::cast_unsigned) })
+        Ok(Sampling {
+            temperature,
+            top_p,
+            top_k,
+            seed: self.seed.map(i64::cast_unsigned),
+        })
     }
 }
 
@@ -271,7 +286,9 @@ impl Message {
         let text = match self.content.ok_or(fault)? {
             Content::Text(text) => text,
             Content::Parts(parts) => {
-                let texts = parts.into_iter().map(|part| if part.kind == "text" { part.text } else { None });
+                let texts = parts
+                    .into_iter()
+                    .map(|part| if part.kind == "text" { part.text } else { None });
                 Text::join(texts.collect::<Option<_>>().ok_or(fault)?)
             }
         };

@@ -43,13 +43,19 @@ impl Route {
 
 /// Clients escape the `/` and `:` that model ids may have; no other escape can be part of one.
 fn unescaped(id: &str) -> String {
-    id.replace("%2F", "/").replace("%2f", "/").replace("%3A", ":").replace("%3a", ":")
+    id.replace("%2F", "/")
+        .replace("%2f", "/")
+        .replace("%3A", ":")
+        .replace("%3a", ":")
 }
 
 fn is_json(request: &Request) -> bool {
     let content_type = request.headers.iter().find(|(name, _)| name == "content-type");
     content_type.is_none_or(|(_, value)| {
-        value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+        value
+            .split(';')
+            .next()
+            .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
     })
 }
 
@@ -75,12 +81,34 @@ mod tests {
     fn each_route_has_one_method() {
         assert_eq!(route("GET", "/v1/models", None), Ok(Route::Models));
         assert_eq!(route("GET", "/v1/models?limit=1", None), Ok(Route::Models));
-        assert_eq!(route("GET", "/v1/models/org%2Fname:1", None), Ok(Route::Model("org/name:1".to_owned())));
-        assert_eq!(route("POST", "/v1/chat/completions", Some("application/json")), Ok(Route::Chat));
+        assert_eq!(
+            route("GET", "/v1/models/org%2Fname:1", None),
+            Ok(Route::Model("org/name:1".to_owned()))
+        );
+        assert_eq!(
+            route("POST", "/v1/chat/completions", Some("application/json")),
+            Ok(Route::Chat)
+        );
         assert_eq!(route("POST", "/v1/completions", None), Ok(Route::Completions));
-        assert_eq!(route("POST", "/v1/models", None), Err(ProblemCode::MethodNotAllowed));
-        assert_eq!(route("GET", "/v1/completions", None), Err(ProblemCode::MethodNotAllowed));
-        for path in ["/", "", "/v1", "/v1/", "/v1/models/", "/v2/models", "/v1/chat", "/v1/chat/completions/", "models"] {
+        assert_eq!(
+            route("POST", "/v1/models", None),
+            Err(ProblemCode::MethodNotAllowed)
+        );
+        assert_eq!(
+            route("GET", "/v1/completions", None),
+            Err(ProblemCode::MethodNotAllowed)
+        );
+        for path in [
+            "/",
+            "",
+            "/v1",
+            "/v1/",
+            "/v1/models/",
+            "/v2/models",
+            "/v1/chat",
+            "/v1/chat/completions/",
+            "models",
+        ] {
             assert_eq!(route("GET", path, None), Err(ProblemCode::NotFound), "{path}");
         }
     }
@@ -89,6 +117,9 @@ mod tests {
     fn a_body_must_be_json() {
         let chat = |content_type| route("POST", "/v1/chat/completions", Some(content_type));
         assert_eq!(chat("Application/JSON; charset=utf-8"), Ok(Route::Chat));
-        assert_eq!(chat("multipart/form-data"), Err(ProblemCode::UnsupportedMediaType));
+        assert_eq!(
+            chat("multipart/form-data"),
+            Err(ProblemCode::UnsupportedMediaType)
+        );
     }
 }

@@ -84,7 +84,9 @@ impl Gate<'_> {
         let challenge = read(&mut connection, &mut received).await?;
         let challenge = Challenge::from_cbor(&challenge).map_err(|_| MALFORMED)?;
         if challenge.version != RELEASE_VERSION {
-            return Err(EnclaveError::BrokerUntrusted("another version of the release protocol"));
+            return Err(EnclaveError::BrokerUntrusted(
+                "another version of the release protocol",
+            ));
         }
         // 3.
         let statement = self.evidence.statement()?;
@@ -97,18 +99,27 @@ impl Gate<'_> {
             wrap_key: &self.identity.wrap.key_config().encode(),
         });
         let bundle = self.evidence.bundle(&statement, &nonce).await?;
-        let request = ReleaseRequest { model_id: self.config.model_id(), bundle };
+        let request = ReleaseRequest {
+            model_id: self.config.model_id(),
+            bundle,
+        };
         let mut out = BytesMut::new();
-        write_message(&request.to_cbor(), &mut out).map_err(|_| EnclaveError::Evidence("too long to send"))?;
+        write_message(&request.to_cbor(), &mut out)
+            .map_err(|_| EnclaveError::Evidence("too long to send"))?;
         connection.stream.write_all(&out).await.map_err(cut)?;
         connection.stream.flush().await.map_err(cut)?;
         // 4.
         let answer = read(&mut connection, &mut received).await?;
         let _ = connection.stream.shutdown().await; // the conversation is over either way
         match ReleaseAnswer::from_cbor(&answer).map_err(|_| MALFORMED)? {
-            ReleaseAnswer::Refused { code, retry_after_seconds, .. } => {
-                Err(EnclaveError::Refused { code: code.as_str(), retry_after_seconds })
-            }
+            ReleaseAnswer::Refused {
+                code,
+                retry_after_seconds,
+                ..
+            } => Err(EnclaveError::Refused {
+                code: code.as_str(),
+                retry_after_seconds,
+            }),
             ReleaseAnswer::Released { record, sealed } => self.open(&record, &sealed, &statement.sha256()),
         }
     }
@@ -133,9 +144,18 @@ impl Gate<'_> {
     fn check(&self, record: &ReleaseRecord, statement_sha256: &[u8; 32]) -> Result<()> {
         let faults = [
             (record.version == RELEASE_VERSION, "another version of the record"),
-            (record.model_id == self.config.model_id(), "the record is about another model"),
-            (&record.manifest_digest == self.manifest_digest, "the record is about another manifest"),
-            (&record.statement_sha256 == statement_sha256, "the record is about another statement"),
+            (
+                record.model_id == self.config.model_id(),
+                "the record is about another model",
+            ),
+            (
+                &record.manifest_digest == self.manifest_digest,
+                "the record is about another manifest",
+            ),
+            (
+                &record.statement_sha256 == statement_sha256,
+                "the record is about another statement",
+            ),
             (record.lease_seconds > 0, "the lease is empty"),
         ];
         match faults.into_iter().find(|(holds, _)| !holds) {

@@ -33,14 +33,19 @@ pub(crate) async fn wait_for_release(gate: &Gate<'_>, log: &Log, board: &StatusB
     loop {
         match gate.ask().await {
             Ok(released) => {
-                log.write(&Event::Released { record_sha256: released.record_sha256 });
+                log.write(&Event::Released {
+                    record_sha256: released.record_sha256,
+                });
                 return Ok(released);
             }
             Err(error) if error.is_transient() => {
                 board.set_phase(Phase::Attested, WAITING_FOR_BROKER);
                 let wait = backoff.next(&error)?;
                 let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                log.write(&Event::Waiting { code: error.code(), wait_ms });
+                log.write(&Event::Waiting {
+                    code: error.code(),
+                    wait_ms,
+                });
                 tokio::time::sleep(wait).await;
             }
             Err(error) => return Err(error),
@@ -67,9 +72,10 @@ impl Backoff {
         let wait = self.range.mul_f64(0.5 + 0.5 * drawn);
         self.range = (self.range * 2).min(BACKOFF_MAX);
         let asked = match error {
-            EnclaveError::Refused { retry_after_seconds: Some(seconds), .. } => {
-                Duration::from_secs(u64::from(*seconds)).min(BACKOFF_MAX)
-            }
+            EnclaveError::Refused {
+                retry_after_seconds: Some(seconds),
+                ..
+            } => Duration::from_secs(u64::from(*seconds)).min(BACKOFF_MAX),
             _ => Duration::ZERO,
         };
         Ok(wait.max(asked))
@@ -89,14 +95,26 @@ mod tests {
         let down = EnclaveError::BrokerUnavailable("test");
         let mut backoff = Backoff::new();
         let waits: Vec<_> = (0..12).map(|_| wait(&mut backoff, &down)).collect();
-        assert!(waits[0] >= BACKOFF_MIN / 2 && waits[0] <= BACKOFF_MIN, "{waits:?}");
-        assert!(waits[11] >= BACKOFF_MAX / 2 && waits[11] <= BACKOFF_MAX, "{waits:?}");
-        assert!(waits[10] != waits[11] || waits[9] != waits[10], "no jitter: {waits:?}");
+        assert!(
+            waits[0] >= BACKOFF_MIN / 2 && waits[0] <= BACKOFF_MIN,
+            "{waits:?}"
+        );
+        assert!(
+            waits[11] >= BACKOFF_MAX / 2 && waits[11] <= BACKOFF_MAX,
+            "{waits:?}"
+        );
+        assert!(
+            waits[10] != waits[11] || waits[9] != waits[10],
+            "no jitter: {waits:?}"
+        );
     }
 
     #[test]
     fn the_broker_can_ask_for_a_longer_wait_within_the_bound() {
-        let asks = |seconds| EnclaveError::Refused { code: "overloaded", retry_after_seconds: Some(seconds) };
+        let asks = |seconds| EnclaveError::Refused {
+            code: "overloaded",
+            retry_after_seconds: Some(seconds),
+        };
         assert_eq!(wait(&mut Backoff::new(), &asks(2)), Duration::from_secs(2));
         assert_eq!(wait(&mut Backoff::new(), &asks(1_000_000)), BACKOFF_MAX);
     }

@@ -37,9 +37,13 @@ fn decode(bytes: &[u8]) -> Option<ReleasePayload> {
     if count > TOKEN_ISSUERS_MAX {
         return None;
     }
-    let token_issuers =
-        (0..count).map(|_| decoder.bytes().ok()?.try_into().ok()).collect::<Option<Vec<[u8; 32]>>>()?;
-    (decoder.position() == bytes.len()).then_some(ReleasePayload { model_key, token_issuers })
+    let token_issuers = (0..count)
+        .map(|_| decoder.bytes().ok()?.try_into().ok())
+        .collect::<Option<Vec<[u8; 32]>>>()?;
+    (decoder.position() == bytes.len()).then_some(ReleasePayload {
+        model_key,
+        token_issuers,
+    })
 }
 
 #[cfg(test)]

@@ -69,7 +69,9 @@ impl ServerCertVerifier for PinnedBroker {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -87,7 +89,10 @@ impl BrokerConnection {
         broker_spki_sha256: [u8; 32],
     ) -> Result<Self> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = PinnedBroker { spki_sha256: broker_spki_sha256, provider: Arc::clone(&provider) };
+        let verifier = PinnedBroker {
+            spki_sha256: broker_spki_sha256,
+            provider: Arc::clone(&provider),
+        };
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
             .expect("the provider has TLS 1.3 suites")
@@ -99,17 +104,30 @@ impl BrokerConnection {
         config.enable_sni = false;
         config.alpn_protocols = vec![RELEASE_ALPN.to_vec()];
         let name = ServerName::try_from("broker.adyton.invalid").expect("a DNS name");
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, pipe).await.map_err(|error| {
-            match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(rustls::Error::InvalidCertificate(_)) => EnclaveError::BrokerUntrusted("another key"),
-                Some(_) => EnclaveError::BrokerUntrusted("the TLS handshake failed"),
-                None => EnclaveError::BrokerUnavailable("the connection was cut"),
-            }
-        })?;
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, pipe)
+            .await
+            .map_err(|error| {
+                match error
+                    .get_ref()
+                    .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+                {
+                    Some(rustls::Error::InvalidCertificate(_)) => {
+                        EnclaveError::BrokerUntrusted("another key")
+                    }
+                    Some(_) => EnclaveError::BrokerUntrusted("the TLS handshake failed"),
+                    None => EnclaveError::BrokerUnavailable("the connection was cut"),
+                }
+            })?;
         if stream.get_ref().1.alpn_protocol() != Some(RELEASE_ALPN) {
-            return Err(EnclaveError::BrokerUntrusted("it does not speak the release protocol"));
+            return Err(EnclaveError::BrokerUntrusted(
+                "it does not speak the release protocol",
+            ));
         }
-        Ok(Self { stream, broker_spki_sha256 })
+        Ok(Self {
+            stream,
+            broker_spki_sha256,
+        })
     }
 
     /// `TLS-Exporter("EXPORTER-adyton-attestation", role || N, 32)` (RFC 8446 section 7.5).

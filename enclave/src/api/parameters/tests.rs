@@ -11,7 +11,9 @@ fn text(body: &str) -> Result<Parameters, (ProblemCode, Option<&'static str>)> {
     Parameters::text(body.as_bytes()).map_err(|error| (error.code, error.param))
 }
 
-fn refused(result: Result<Parameters, (ProblemCode, Option<&'static str>)>) -> (ProblemCode, Option<&'static str>) {
+fn refused(
+    result: Result<Parameters, (ProblemCode, Option<&'static str>)>,
+) -> (ProblemCode, Option<&'static str>) {
     match result {
         Err(fault) => fault,
         Ok(_) => panic!("accepted"),
@@ -29,7 +31,9 @@ fn a_plain_chat_has_the_published_defaults() {
     assert_eq!(parameters.sampling, Sampling::default());
     assert!(!parameters.stream && !parameters.include_usage && parameters.stop.is_empty());
     assert_eq!(parameters.completion_tokens_max, None);
-    let Input::Messages(messages) = &parameters.input else { panic!("not a chat") };
+    let Input::Messages(messages) = &parameters.input else {
+        panic!("not a chat")
+    };
     assert_eq!((messages[0].0, messages[0].1.expose()), (Role::User, "hello"));
 }
 
@@ -42,11 +46,22 @@ fn honoured_parameters_arrive() {
     assert_eq!(parameters.completion_tokens_max, Some(7));
     assert_eq!(
         parameters.sampling,
-        Sampling { temperature: 0.0, top_p: 0.5, top_k: Some(3), seed: Some(u64::MAX) }
+        Sampling {
+            temperature: 0.0,
+            top_p: 0.5,
+            top_k: Some(3),
+            seed: Some(u64::MAX)
+        }
     );
-    assert_eq!(parameters.stop.iter().map(Text::expose).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(
+        parameters.stop.iter().map(Text::expose).collect::<Vec<_>>(),
+        ["a", "b"]
+    );
     assert!(parameters.stream && parameters.include_usage);
-    assert_eq!(accepted(chat(r#","max_tokens":5"#)).completion_tokens_max, Some(5));
+    assert_eq!(
+        accepted(chat(r#","max_tokens":5"#)).completion_tokens_max,
+        Some(5)
+    );
     assert_eq!(accepted(chat(r#","stop":"x""#)).stop.len(), 1);
 }
 
@@ -55,9 +70,14 @@ fn content_may_be_parts_of_text() {
     let body = r#"{"model":"m","messages":[{"role":"developer","content":[{"type":"text","text":"a"},
         {"type":"text","text":"b"}]}]}"#;
     let parameters = Parameters::chat(body.as_bytes()).unwrap_or_else(|error| panic!("{error:?}"));
-    let Input::Messages(messages) = &parameters.input else { panic!("not a chat") };
+    let Input::Messages(messages) = &parameters.input else {
+        panic!("not a chat")
+    };
     assert_eq!((messages[0].0, messages[0].1.expose()), (Role::System, "a\nb"));
-    let image = body.replace(r#""type":"text","text":"b""#, r#""type":"image_url","image_url":{"url":"x"}"#);
+    let image = body.replace(
+        r#""type":"text","text":"b""#,
+        r#""type":"image_url","image_url":{"url":"x"}"#,
+    );
     assert_eq!(
         Parameters::chat(image.as_bytes()).err(),
         Some(ApiError::parameter("messages"))
@@ -69,7 +89,10 @@ fn what_cannot_be_honoured_is_refused_by_name() {
     for (extra, name) in [
         (r#","n":2"#, "n"),
         (r#","best_of":3"#, "best_of"),
-        (r#","tools":[{"type":"function","function":{"name":"f"}}]"#, "tools"),
+        (
+            r#","tools":[{"type":"function","function":{"name":"f"}}]"#,
+            "tools",
+        ),
         (r#","tool_choice":"required""#, "tool_choice"),
         (r#","functions":[{"name":"f"}]"#, "functions"),
         (r#","response_format":{"type":"json_object"}"#, "response_format"),
@@ -90,7 +113,11 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         (r#","stop":"""#, "stop"),
         (r#","prompt":"p""#, "messages"),
     ] {
-        assert_eq!(refused(chat(extra)), (ProblemCode::InvalidParameter, Some(name)), "{extra}");
+        assert_eq!(
+            refused(chat(extra)),
+            (ProblemCode::InvalidParameter, Some(name)),
+            "{extra}"
+        );
     }
 }
 
@@ -111,7 +138,10 @@ fn malformed_bodies_are_told_apart() {
     assert_eq!(code(b""), Some(ProblemCode::MalformedRequest));
     assert_eq!(code(b"{"), Some(ProblemCode::MalformedRequest));
     assert_eq!(code(b"{\"model\":\"a\0b\"}"), Some(ProblemCode::MalformedRequest));
-    assert_eq!(code(b"{\"model\":\"\\ud800\"}"), Some(ProblemCode::MalformedRequest));
+    assert_eq!(
+        code(b"{\"model\":\"\\ud800\"}"),
+        Some(ProblemCode::MalformedRequest)
+    );
     assert_eq!(code(b"[]"), Some(ProblemCode::InvalidParameter));
     assert_eq!(code(b"{\"messages\":5}"), Some(ProblemCode::InvalidParameter));
     let deep = format!(r#"{{"tools":{}"#, "[".repeat(1_000_000));
@@ -122,13 +152,29 @@ fn malformed_bodies_are_told_apart() {
 
 #[test]
 fn an_incomplete_chat_is_refused() {
-    let fault = |body: &str| Parameters::chat(body.as_bytes()).err().and_then(|error| error.param);
+    let fault = |body: &str| {
+        Parameters::chat(body.as_bytes())
+            .err()
+            .and_then(|error| error.param)
+    };
     assert_eq!(fault(r#"{"model":"m"}"#), Some("messages"));
     assert_eq!(fault(r#"{"model":"m","messages":[]}"#), Some("messages"));
-    assert_eq!(fault(r#"{"messages":[{"role":"user","content":"x"}]}"#), Some("model"));
-    assert_eq!(fault(r#"{"model":"m","messages":[{"role":"king","content":"x"}]}"#), Some("messages"));
-    assert_eq!(fault(r#"{"model":"m","messages":[{"role":"user","content":null}]}"#), Some("messages"));
-    assert_eq!(fault(r#"{"model":"m","messages":[{"role":"user","content":"a\u0000b"}]}"#), Some("messages"));
+    assert_eq!(
+        fault(r#"{"messages":[{"role":"user","content":"x"}]}"#),
+        Some("model")
+    );
+    assert_eq!(
+        fault(r#"{"model":"m","messages":[{"role":"king","content":"x"}]}"#),
+        Some("messages")
+    );
+    assert_eq!(
+        fault(r#"{"model":"m","messages":[{"role":"user","content":null}]}"#),
+        Some("messages")
+    );
+    assert_eq!(
+        fault(r#"{"model":"m","messages":[{"role":"user","content":"a\u0000b"}]}"#),
+        Some("messages")
+    );
     let called = r#"{"model":"m","messages":[{"role":"assistant","content":"","tool_calls":[{"id":"1"}]}]}"#;
     assert_eq!(fault(called), Some("messages"));
 }
@@ -137,7 +183,9 @@ fn an_incomplete_chat_is_refused() {
 fn a_text_completion_takes_one_prompt() {
     let parameters = accepted(text(r#"{"model":"m","prompt":["once"]}"#));
     assert_eq!(parameters.completion_tokens_max, Some(16));
-    let Input::Text(prompt) = &parameters.input else { panic!("not text") };
+    let Input::Text(prompt) = &parameters.input else {
+        panic!("not text")
+    };
     assert_eq!((prompt.expose(), parameters.input.bytes()), ("once", 4));
     for body in [
         r#"{"model":"m"}"#,
@@ -145,9 +193,22 @@ fn a_text_completion_takes_one_prompt() {
         r#"{"model":"m","prompt":[]}"#,
         r#"{"model":"m","prompt":"a\u0000"}"#,
     ] {
-        assert_eq!(refused(text(body)), (ProblemCode::InvalidParameter, Some("prompt")), "{body}");
+        assert_eq!(
+            refused(text(body)),
+            (ProblemCode::InvalidParameter, Some("prompt")),
+            "{body}"
+        );
     }
-    assert_eq!(refused(text(r#"{"model":"m","prompt":[1,2]}"#)).0, ProblemCode::InvalidParameter);
-    assert_eq!(refused(text(r#"{"model":"m","prompt":"a","echo":true}"#)).1, Some("echo"));
-    assert_eq!(refused(text(r#"{"model":"m","prompt":"a","suffix":"b"}"#)).1, Some("suffix"));
+    assert_eq!(
+        refused(text(r#"{"model":"m","prompt":[1,2]}"#)).0,
+        ProblemCode::InvalidParameter
+    );
+    assert_eq!(
+        refused(text(r#"{"model":"m","prompt":"a","echo":true}"#)).1,
+        Some("echo")
+    );
+    assert_eq!(
+        refused(text(r#"{"model":"m","prompt":"a","suffix":"b"}"#)).1,
+        Some("suffix")
+    );
 }

@@ -1,0 +1,8 @@
+//! The whole enclave in this process, between a host and a broker that the test plays. Evidence is SIMULATED.
+
+mod api;
+mod epochs;
+mod hostile;
+mod provisioning;
+mod support;
+mod trail;

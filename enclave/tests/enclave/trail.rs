@@ -1,0 +1,127 @@
+//! What leaves the enclave besides ciphertext: allow-listed lines and content-free records that verify.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use audit::{Entry, LogVerifier, verify_log};
+use serde_json::Value;
+
+use crate::support::{Deployment, MODEL, Settings, chat_body};
+
+/// Every key that a line may have.
+const KEYS: [&str; 25] = [
+    "kind",
+    "event",
+    "memory_locked",
+    "phase",
+    "uptime_ms",
+    "code",
+    "wait_ms",
+    "record_sha256",
+    "epoch",
+    "statement_sha256",
+    "part",
+    "log_lines",
+    "audit_lines",
+    "index",
+    "entry",
+    "checkpoint",
+    "time",
+    "outcome",
+    "model_digest",
+    "receipt_sha256",
+    "boot_id",
+    "config_digest",
+    "release_record_sha256",
+    "outcome",
+    "kind",
+];
+
+#[tokio::test]
+async fn records_verify_and_hold_no_content() {
+    const CANARY: &str = "canary-5f2b9e1c";
+    let system = Deployment::serving(&Settings::default()).await;
+    let client = system.client().await;
+    let list = client.get("/v1/models").await;
+    let chat = client
+        .post(
+            "/v1/chat/completions",
+            &chat_body(MODEL, CANARY, r#","max_tokens":3"#),
+        )
+        .await;
+    let refused = client
+        .post("/v1/chat/completions", &chat_body(CANARY, "x", ""))
+        .await;
+    assert_eq!(refused.error().1, "unknown-model");
+    let malformed = client
+        .post("/v1/chat/completions", &format!("{{\"{CANARY}"))
+        .await;
+    assert!(
+        !malformed.text().contains(CANARY) && !refused.text().contains(CANARY),
+        "errors quote nothing"
+    );
+
+    let vkey = list.json()["data"][0]["adyton_audit_key"]
+        .as_str()
+        .expect("a key")
+        .to_owned();
+    let boot_id = hex::encode(client.evidence.statement().boot_id);
+    assert!(vkey.starts_with(&format!("adyton.enclave/{boot_id}+")), "{vkey}");
+    let verifier = LogVerifier::from_vkey(&vkey).expect("a key");
+    tokio::time::sleep(Duration::from_millis(100)).await; // the lines travel by themselves
+    let lines: Vec<Value> = system
+        .host
+        .lines()
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let records: Vec<&Value> = lines.iter().filter(|line| line["kind"] == "audit").collect();
+    let outcomes: Vec<&str> = records
+        .iter()
+        .filter_map(|record| record["entry"]["outcome"].as_str())
+        .collect();
+    assert_eq!(
+        outcomes,
+        ["answered", "answered", "unknown-model", "malformed-request"]
+    );
+    let mut entries: Vec<Entry> = Vec::new();
+    for (index, record) in records.iter().enumerate() {
+        assert_eq!(record["index"], index);
+        entries.push(Entry::new(&record["entry"]).expect("canonical"));
+        let checkpoint = record["checkpoint"].as_str().expect("a note");
+        verify_log(entries.iter().map(Entry::as_bytes), checkpoint, &verifier)
+            .expect("the head includes the record");
+    }
+    assert_eq!(records[0]["entry"]["kind"], "boot");
+    assert_eq!(
+        records[2]["entry"]["receipt_sha256"].as_str(),
+        chat.receipt_sha256.as_deref()
+    );
+    assert_eq!(records[3]["entry"]["receipt_sha256"], Value::Null);
+
+    let allowed: BTreeSet<&str> = KEYS.into_iter().collect();
+    for line in system.host.lines() {
+        assert!(!line.contains(CANARY), "{line}");
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        let entry = line["entry"].as_object().into_iter().flatten();
+        for (key, _) in line.as_object().into_iter().flatten().chain(entry) {
+            assert!(allowed.contains(key.as_str()), "{key}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn phases_are_logged_in_order() {
+    let system = Deployment::serving(&Settings::default()).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let phases: Vec<String> = system
+        .host
+        .lines()
+        .iter()
+        .filter_map(|line| {
+            serde_json::from_str::<Value>(line).ok()?["phase"]
+                .as_str()
+                .map(str::to_owned)
+        })
+        .collect();
+    assert_eq!(phases, ["booted", "attested", "provisioned", "serving"]);
+}
