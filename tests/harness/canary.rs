@@ -44,7 +44,10 @@ impl Canary {
             needles.push(("JSON", json[1..json.len() - 1].as_bytes().to_vec()));
             let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
             needles.push(("escaped JSON", escaped.into_bytes()));
-            needles.push(("UTF-16LE", text.encode_utf16().flat_map(u16::to_le_bytes).collect()));
+            needles.push((
+                "UTF-16LE",
+                text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            ));
             needles.push(("percent-encoded", percent(secret).into_bytes()));
         }
         needles.sort_by(|a, b| a.1.cmp(&b.1));
@@ -53,11 +56,18 @@ impl Canary {
     }
 
     fn find_in(&self, bytes: &[u8]) -> Option<&'static str> {
-        self.needles.iter().find(|(_, needle)| contains(bytes, needle)).map(|(encoding, _)| *encoding)
+        self.needles
+            .iter()
+            .find(|(_, needle)| contains(bytes, needle))
+            .map(|(encoding, _)| *encoding)
     }
 
     fn longest(&self) -> usize {
-        self.needles.iter().map(|(_, needle)| needle.len()).max().unwrap_or(0)
+        self.needles
+            .iter()
+            .map(|(_, needle)| needle.len())
+            .max()
+            .unwrap_or(0)
     }
 }
 
@@ -75,7 +85,11 @@ pub struct Hit {
 /// Searches one place that is already in memory.
 pub fn search_bytes(place: &str, bytes: &[u8], canaries: &[Canary]) -> Vec<Hit> {
     let hit = |canary: &Canary| {
-        canary.find_in(bytes).map(|encoding| Hit { canary: canary.name, encoding, place: place.to_owned() })
+        canary.find_in(bytes).map(|encoding| Hit {
+            canary: canary.name,
+            encoding,
+            place: place.to_owned(),
+        })
     };
     canaries.iter().filter_map(hit).collect()
 }
@@ -86,9 +100,17 @@ pub fn search_files(root: &Path, canaries: &[Canary], exempt: &dyn Fn(&Path) -> 
     let mut extent = Extent::default();
     let mut open = vec![root.to_owned()];
     while let Some(path) = open.pop() {
-        let Ok(kind) = std::fs::symlink_metadata(&path) else { continue };
+        let Ok(kind) = std::fs::symlink_metadata(&path) else {
+            continue;
+        };
         if kind.is_dir() {
-            open.extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+            open.extend(
+                std::fs::read_dir(&path)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|entry| entry.path()),
+            );
         } else if kind.is_file() && !exempt(&path) {
             let Ok(file) = File::open(&path) else { continue };
             extent.places += 1;
@@ -110,7 +132,13 @@ pub fn search_process(name: &str, pid: u32, canaries: &[Canary]) -> std::io::Res
             continue;
         }
         let place = format!("memory of {name}, {}", mapping.what);
-        let bytes = search_stream(&place, &mut memory, mapping.end - mapping.start, canaries, &mut hits);
+        let bytes = search_stream(
+            &place,
+            &mut memory,
+            mapping.end - mapping.start,
+            canaries,
+            &mut hits,
+        );
         extent.places += 1;
         extent.bytes += bytes;
     }
@@ -156,7 +184,13 @@ fn mappings(pid: u32) -> std::io::Result<Vec<Mapping>> {
 }
 
 /// Reads up to `length` bytes in overlapping windows; returns how many were read.
-fn search_stream(place: &str, stream: impl Read, length: u64, canaries: &[Canary], hits: &mut Vec<Hit>) -> u64 {
+fn search_stream(
+    place: &str,
+    stream: impl Read,
+    length: u64,
+    canaries: &[Canary],
+    hits: &mut Vec<Hit>,
+) -> u64 {
     let overlap = canaries.iter().map(Canary::longest).max().unwrap_or(0);
     let mut stream = stream.take(length);
     let mut window = Vec::new();
@@ -174,7 +208,9 @@ fn search_stream(place: &str, stream: impl Read, length: u64, canaries: &[Canary
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    let (Some(&first), Some(&last)) = (needle.first(), needle.last()) else { return false };
+    let (Some(&first), Some(&last)) = (needle.first(), needle.last()) else {
+        return false;
+    };
     let mut from = 0;
     while let Some(at) = haystack[from..].iter().position(|&byte| byte == first) {
         let start = from + at;
@@ -191,7 +227,9 @@ fn percent(bytes: &[u8]) -> String {
     bytes
         .iter()
         .map(|&byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()
@@ -210,8 +248,12 @@ mod tests {
             SECRET.to_vec(),
             hex::encode(SECRET).into_bytes(),
             hex::encode_upper(SECRET).into_bytes(),
-            base64::engine::general_purpose::STANDARD.encode([b"a", SECRET].concat()).into_bytes(),
-            base64::engine::general_purpose::STANDARD.encode([b"ab", SECRET, b"xyz"].concat()).into_bytes(),
+            base64::engine::general_purpose::STANDARD
+                .encode([b"a", SECRET].concat())
+                .into_bytes(),
+            base64::engine::general_purpose::STANDARD
+                .encode([b"ab", SECRET, b"xyz"].concat())
+                .into_bytes(),
             URL_SAFE_NO_PAD.encode([SECRET, b"x"].concat()).into_bytes(),
             serde_json::to_vec(&[text]).expect("JSON"),
             text.encode_utf16().flat_map(u16::to_le_bytes).collect(),

@@ -22,11 +22,30 @@ pub struct Deployment {
 impl Deployment {
     /// Starts one with the sample model; `flavor` is `snp` or `tdx`.
     pub fn start(flavor: &str) -> Self {
-        Self::start_in(tempfile::Builder::new().prefix("adyton-").tempdir().expect("temporary folder"), flavor)
+        Self::start_in(
+            tempfile::Builder::new()
+                .prefix("adyton-")
+                .tempdir()
+                .expect("temporary folder"),
+            flavor,
+        )
+    }
+
+    /// Starts one that seals and serves the model in `model`.
+    pub fn start_with_model(model: &Path, flavor: &str) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("adyton-")
+            .tempdir()
+            .expect("temporary folder");
+        Self::launch(folder, flavor, Some(model))
     }
 
     /// Starts one over what `folder` holds already.
     pub fn start_in(folder: tempfile::TempDir, flavor: &str) -> Self {
+        Self::launch(folder, flavor, None)
+    }
+
+    fn launch(folder: tempfile::TempDir, flavor: &str, model: Option<&Path>) -> Self {
         let ready = folder.path().join("ready.json");
         let _ = std::fs::remove_file(&ready); // left by an earlier start
         let log = std::fs::File::create(folder.path().join("up.log")).expect("the folder is ours");
@@ -35,7 +54,8 @@ impl Deployment {
             .arg(folder.path().join("state"))
             .arg("--ready-file")
             .arg(&ready)
-            .env("ADYTON_SAMPLE_MODEL", workspace().join("models/sample"))
+            .arg("--model")
+            .arg(model.map_or_else(|| workspace().join("models/sample"), Path::to_owned))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a descriptor"))
             .stderr(log)
@@ -43,12 +63,19 @@ impl Deployment {
             .expect("adyton was built");
         let started = Instant::now();
         let run = loop {
-            if let Some(run) = std::fs::read(&ready).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+            if let Some(run) = std::fs::read(&ready)
+                .ok()
+                .and_then(|text| serde_json::from_slice(&text).ok())
+            {
                 break run;
             }
             let said = || std::fs::read_to_string(folder.path().join("up.log")).unwrap_or_default();
             if let Some(status) = up.try_wait().expect("our child") {
-                panic!("adyton up ended ({status}):\n{}\n{}", said(), logs(&folder.path().join("state")));
+                panic!(
+                    "adyton up ended ({status}):\n{}\n{}",
+                    said(),
+                    logs(&folder.path().join("state"))
+                );
             }
             if started.elapsed() > Duration::from_secs(START_SECONDS_MAX) {
                 let _ = up.kill();
@@ -66,7 +93,9 @@ impl Deployment {
 
     /// A text of run.json.
     pub fn run(&self, key: &str) -> &str {
-        self.run[key].as_str().unwrap_or_else(|| panic!("run.json has {key}: {}", self.run))
+        self.run[key]
+            .as_str()
+            .unwrap_or_else(|| panic!("run.json has {key}: {}", self.run))
     }
 
     /// The process id of `adyton up`, which holds client, proxy and secrets.
@@ -85,14 +114,22 @@ impl Deployment {
                 .pid;
         }
         let pids = self.run["pids"].as_object().expect("run.json has pids");
-        let found = pids.iter().find(|(key, _)| key.contains(name)).and_then(|(_, pid)| pid.as_u64());
-        u32::try_from(found.unwrap_or_else(|| panic!("run.json has no pid of {name}: {}", self.run))).expect("a pid")
+        let found = pids
+            .iter()
+            .find(|(key, _)| key.contains(name))
+            .and_then(|(_, pid)| pid.as_u64());
+        u32::try_from(found.unwrap_or_else(|| panic!("run.json has no pid of {name}: {}", self.run)))
+            .expect("a pid")
     }
 
     /// The `adyton` command with this deployment's client configuration.
     pub fn adyton(&self) -> Command {
         let mut command = Command::new(binary("adyton"));
-        command.arg("--config").arg(self.run("client_config")).env("NO_COLOR", "1").stdin(Stdio::null());
+        command
+            .arg("--config")
+            .arg(self.run("client_config"))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null());
         command
     }
 
@@ -127,7 +164,12 @@ pub fn succeed(command: &mut Command) -> String {
 /// Both outputs of a command, for messages.
 pub fn told(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr))
+    format!(
+        "{}\n{}\n{}",
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    )
 }
 
 /// A process of this machine.
@@ -149,25 +191,43 @@ pub fn processes() -> Vec<Process> {
             let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
             let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
             let parent = rest.split_whitespace().nth(1)?.parse().ok()?;
-            Some(Process { pid, parent, name: name.to_owned() })
+            Some(Process {
+                pid,
+                parent,
+                name: name.to_owned(),
+            })
         })
         .collect()
 }
 
 /// The repository.
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("tests is in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .expect("tests is in the workspace")
 }
 
 /// A binary of the workspace; all of them are built once where that has not happened.
 pub fn binary(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
-        // target/release/deps/this-test -> target/release
-        let test = std::env::current_exe().expect("this process has a file");
-        let folder = test.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned();
+        // target/release/{deps,examples}/this -> target/release
+        let this = std::env::current_exe().expect("this process has a file");
+        let folder = this
+            .ancestors()
+            .nth(2)
+            .expect("target/<profile>/<kind>/<this>")
+            .to_owned();
         let status = Command::new(env!("CARGO"))
-            .args(["build", "--release", "--locked", "--workspace", "--bins", "--quiet"])
+            .args([
+                "build",
+                "--release",
+                "--locked",
+                "--workspace",
+                "--bins",
+                "--quiet",
+            ])
             .current_dir(workspace())
             .status()
             .expect("cargo runs: it ran this test");
@@ -180,7 +240,11 @@ pub fn binary(name: &str) -> PathBuf {
 /// What the processes of a deployment have said, for the message of a failed test.
 fn logs(state: &Path) -> String {
     let mut said = String::new();
-    for entry in std::fs::read_dir(state.join("log")).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(state.join("log"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
         let tail: Vec<_> = text.lines().rev().take(15).collect();
         said.push_str(&format!("--- {}\n", entry.path().display()));

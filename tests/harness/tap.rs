@@ -22,8 +22,12 @@ impl Tap {
         let keep = Arc::clone(&captured);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(target) else { continue };
-                let (Ok(client_half), Ok(server_half)) = (client.try_clone(), server.try_clone()) else { continue };
+                let Ok(server) = TcpStream::connect(target) else {
+                    continue;
+                };
+                let (Ok(client_half), Ok(server_half)) = (client.try_clone(), server.try_clone()) else {
+                    continue;
+                };
                 forward(client, server, Arc::clone(&keep));
                 forward(server_half, client_half, Arc::clone(&keep));
             }
@@ -46,7 +50,9 @@ fn forward(mut from: TcpStream, mut to: TcpStream, keep: Arc<Mutex<Vec<u8>>>) {
     thread::spawn(move || {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
-            keep.lock().expect("no holder panics").extend_from_slice(&buffer[..read]);
+            keep.lock()
+                .expect("no holder panics")
+                .extend_from_slice(&buffer[..read]);
             if to.write_all(&buffer[..read]).is_err() {
                 break;
             }

@@ -47,7 +47,8 @@ struct Dependency {
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 fn deny() -> Deny {
-    let text = std::fs::read_to_string(format!("{ROOT}/deny.toml")).expect("deny.toml stands in the repository");
+    let text =
+        std::fs::read_to_string(format!("{ROOT}/deny.toml")).expect("deny.toml stands in the repository");
     toml::from_str(&text).expect("deny.toml is TOML")
 }
 
@@ -58,14 +59,22 @@ fn packages() -> Vec<Package> {
         .current_dir(ROOT)
         .output()
         .expect("cargo runs: it ran this test");
-    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice::<Metadata>(&output.stdout).expect("cargo's own format").packages
+    assert!(
+        output.status.success(),
+        "cargo metadata: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice::<Metadata>(&output.stdout)
+        .expect("cargo's own format")
+        .packages
 }
 
 /// SPDX: `OR` offers a choice, `AND` demands all; `/` is the older way to write `OR`.
 fn allowed(expression: &str, allow: &BTreeSet<String>) -> bool {
     let plain = expression.replace(['(', ')'], " ").replace('/', " OR ");
-    plain.split(" AND ").all(|term| term.split(" OR ").any(|licence| allow.contains(licence.trim())))
+    plain
+        .split(" AND ")
+        .all(|term| term.split(" OR ").any(|licence| allow.contains(licence.trim())))
 }
 
 #[test]
@@ -73,7 +82,12 @@ fn every_licence_is_allowed() {
     let deny = deny();
     let refused: Vec<_> = packages()
         .into_iter()
-        .filter(|package| !package.license.as_deref().is_some_and(|licence| allowed(licence, &deny.licenses.allow)))
+        .filter(|package| {
+            !package
+                .license
+                .as_deref()
+                .is_some_and(|licence| allowed(licence, &deny.licenses.allow))
+        })
         .map(|package| format!("{} {}: {:?}", package.name, package.version, package.license))
         .collect();
     assert!(refused.is_empty(), "{}", refused.join("\n"));
@@ -83,8 +97,16 @@ fn every_licence_is_allowed() {
 fn everything_comes_from_the_registry_or_from_here() {
     for package in packages() {
         match &package.source {
-            None => assert!(package.name.starts_with("adyton-"), "{} is neither ours nor published", package.name),
-            Some(source) => assert!(source.starts_with("registry+"), "{} comes from {source}", package.name),
+            None => assert!(
+                package.name.starts_with("adyton-"),
+                "{} is neither ours nor published",
+                package.name
+            ),
+            Some(source) => assert!(
+                source.starts_with("registry+"),
+                "{} comes from {source}",
+                package.name
+            ),
         }
     }
 }
@@ -95,7 +117,10 @@ fn banned_crates_are_imported_by_their_wrappers_only() {
     let packages = packages();
     for banned in &deny.bans.deny {
         for package in &packages {
-            let imports = package.dependencies.iter().any(|dependency| dependency.name == banned.name);
+            let imports = package
+                .dependencies
+                .iter()
+                .any(|dependency| dependency.name == banned.name);
             let ours_or_linked = package.source.is_none() || packages.iter().any(|p| p.name == banned.name);
             assert!(
                 !(imports && ours_or_linked) || banned.wrappers.contains(&package.name),
@@ -113,8 +138,17 @@ fn the_protocol_crates_are_pinned_exactly() {
     let packages = packages();
     for exact in ["hpke"] {
         for package in packages.iter().filter(|package| package.source.is_none()) {
-            for dependency in package.dependencies.iter().filter(|d| d.name == exact && d.source.is_some()) {
-                assert!(dependency.req.starts_with('='), "{} takes {exact} {}", package.name, dependency.req);
+            for dependency in package
+                .dependencies
+                .iter()
+                .filter(|d| d.name == exact && d.source.is_some())
+            {
+                assert!(
+                    dependency.req.starts_with('='),
+                    "{} takes {exact} {}",
+                    package.name,
+                    dependency.req
+                );
             }
         }
     }

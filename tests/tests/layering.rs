@@ -18,11 +18,26 @@ const IMPORT_TABLE: &[(&str, &[&str])] = &[
     ("adyton-sealing", &["adyton-wire", "adyton-attestation"]),
     ("adyton-exchange", &["adyton-wire", "adyton-sealing"]),
     ("adyton-sealed-model", &["adyton-wire", "adyton-sealing"]),
-    ("adyton-seal", &["adyton-wire", "adyton-attestation", "adyton-sealing", "adyton-sealed-model"]),
+    (
+        "adyton-seal",
+        &[
+            "adyton-wire",
+            "adyton-attestation",
+            "adyton-sealing",
+            "adyton-sealed-model",
+        ],
+    ),
     ("adyton-host", &["adyton-wire"]),
     (
         "adyton-client",
-        &["adyton-wire", "adyton-attestation", "adyton-endorser", "adyton-sealing", "adyton-exchange", "adyton-audit"],
+        &[
+            "adyton-wire",
+            "adyton-attestation",
+            "adyton-endorser",
+            "adyton-sealing",
+            "adyton-exchange",
+            "adyton-audit",
+        ],
     ),
     (
         "adyton-broker",
@@ -48,32 +63,104 @@ const IMPORT_TABLE: &[(&str, &[&str])] = &[
             "adyton-audit",
         ],
     ),
-    ("adyton-enclave-simulated", &["adyton-enclave", "adyton-simulated", "adyton-attester", "adyton-attestation"]),
+    (
+        "adyton-enclave-simulated",
+        &[
+            "adyton-enclave",
+            "adyton-simulated",
+            "adyton-attester",
+            "adyton-attestation",
+        ],
+    ),
 ];
 
 /// From the first crate no path may lead to the second, through whatever stands between.
 const OUT_OF_REACH: &[(&str, &str, &str)] = &[
     ("adyton-host", "adyton-sealing", "I1: the host cannot name a key"),
-    ("adyton-host", "adyton-exchange", "I1: the host cannot name a prompt"),
-    ("adyton-host", "adyton-sealed-model", "I1: the host cannot name a model key"),
-    ("adyton-host", "adyton-inference", "I1: the host cannot name a completion"),
+    (
+        "adyton-host",
+        "adyton-exchange",
+        "I1: the host cannot name a prompt",
+    ),
+    (
+        "adyton-host",
+        "adyton-sealed-model",
+        "I1: the host cannot name a model key",
+    ),
+    (
+        "adyton-host",
+        "adyton-inference",
+        "I1: the host cannot name a completion",
+    ),
     ("adyton-host", "hpke", "I1: the host cannot open what it relays"),
-    ("adyton-broker", "adyton-exchange", "I2: the broker cannot name a prompt"),
-    ("adyton-broker", "adyton-inference", "I2: the broker cannot name a completion"),
-    ("adyton-client", "adyton-sealed-model", "I2: the client cannot name a model key"),
-    ("adyton-seal", "adyton-exchange", "I2: the model owner cannot name a prompt"),
-    ("adyton-enclave", "adyton-simulated", "I8: the issuer is not linked in release binaries"),
-    ("adyton-broker", "adyton-simulated", "I8: the issuer is not linked in release binaries"),
-    ("adyton-client", "adyton-simulated", "I8: the issuer is not linked in release binaries"),
-    ("adyton-host", "adyton-simulated", "I8: the issuer is not linked in release binaries"),
+    (
+        "adyton-broker",
+        "adyton-exchange",
+        "I2: the broker cannot name a prompt",
+    ),
+    (
+        "adyton-broker",
+        "adyton-inference",
+        "I2: the broker cannot name a completion",
+    ),
+    (
+        "adyton-client",
+        "adyton-sealed-model",
+        "I2: the client cannot name a model key",
+    ),
+    (
+        "adyton-seal",
+        "adyton-exchange",
+        "I2: the model owner cannot name a prompt",
+    ),
+    (
+        "adyton-enclave",
+        "adyton-simulated",
+        "I8: the issuer is not linked in release binaries",
+    ),
+    (
+        "adyton-broker",
+        "adyton-simulated",
+        "I8: the issuer is not linked in release binaries",
+    ),
+    (
+        "adyton-client",
+        "adyton-simulated",
+        "I8: the issuer is not linked in release binaries",
+    ),
+    (
+        "adyton-host",
+        "adyton-simulated",
+        "I8: the issuer is not linked in release binaries",
+    ),
     ("adyton-attestation", "tokio", "I6: the verifier does no I/O"),
-    ("adyton-attestation", "getrandom", "I6: the verifier draws no randomness"),
-    ("adyton-attestation", "aws-lc-sys", "the verifier builds for wasm32: no C"),
+    (
+        "adyton-attestation",
+        "getrandom",
+        "I6: the verifier draws no randomness",
+    ),
+    (
+        "adyton-attestation",
+        "aws-lc-sys",
+        "the verifier builds for wasm32: no C",
+    ),
     ("adyton-sealing", "tokio", "sealing is sans I/O"),
     ("adyton-exchange", "tokio", "the exchange is sans I/O"),
-    ("adyton-inference", "tokio", "the engine knows nothing of requests"),
-    ("adyton-enclave", "tracing", "I12: one log sink, and it takes only LogSafe"),
-    ("adyton-inference", "env_logger", "I12: no log output under models"),
+    (
+        "adyton-inference",
+        "tokio",
+        "the engine knows nothing of requests",
+    ),
+    (
+        "adyton-enclave",
+        "tracing",
+        "I12: one log sink, and it takes only LogSafe",
+    ),
+    (
+        "adyton-inference",
+        "env_logger",
+        "I12: no log output under models",
+    ),
 ];
 
 #[derive(Deserialize)]
@@ -111,8 +198,13 @@ struct Graph(BTreeMap<String, BTreeSet<String>>);
 impl Graph {
     fn read() -> Self {
         let text = cargo(&[
-            "metadata", "--format-version", "1", "--locked", "--offline",
-            "--filter-platform", "x86_64-unknown-linux-gnu",
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--offline",
+            "--filter-platform",
+            "x86_64-unknown-linux-gnu",
         ]);
         let metadata: Metadata = serde_json::from_str(&text).expect("cargo's own format");
         let names: BTreeMap<_, _> = metadata.packages.into_iter().map(|p| (p.id, p.name)).collect();
@@ -120,7 +212,11 @@ impl Graph {
             let imports = node
                 .deps
                 .iter()
-                .filter(|dep| dep.dep_kinds.iter().any(|kind| kind.kind.as_deref() != Some("dev")))
+                .filter(|dep| {
+                    dep.dep_kinds
+                        .iter()
+                        .any(|kind| kind.kind.as_deref() != Some("dev"))
+                })
                 .map(|dep| names[&dep.pkg].clone());
             (names[&node.id].clone(), imports.collect::<Vec<_>>())
         });
@@ -134,8 +230,23 @@ impl Graph {
 
 /// Every crate that `from` links, its own features alone resolved, without what only tests need.
 fn reach(from: &str) -> BTreeSet<String> {
-    let tree = cargo(&["tree", "--locked", "--offline", "-p", from, "-e", "no-dev", "--prefix", "none", "-f", "{p}"]);
-    tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    let tree = cargo(&[
+        "tree",
+        "--locked",
+        "--offline",
+        "-p",
+        from,
+        "-e",
+        "no-dev",
+        "--prefix",
+        "none",
+        "-f",
+        "{p}",
+    ]);
+    tree.lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn cargo(arguments: &[&str]) -> String {
@@ -144,7 +255,11 @@ fn cargo(arguments: &[&str]) -> String {
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .expect("cargo runs: it ran this test");
-    assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "cargo {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).expect("cargo prints UTF-8")
 }
 
@@ -172,7 +287,11 @@ fn each_crate_imports_only_what_its_line_allows() {
             broken.push(format!("{name} stands in the table and not in the workspace"));
         }
     }
-    assert!(broken.is_empty(), "the import table is broken:\n{}", broken.join("\n"));
+    assert!(
+        broken.is_empty(),
+        "the import table is broken:\n{}",
+        broken.join("\n")
+    );
 }
 
 #[test]
@@ -181,7 +300,17 @@ fn what_a_role_must_never_see_is_out_of_its_reach() {
     let mut broken = Vec::new();
     for (from, to, why) in OUT_OF_REACH {
         if reaches.entry(from).or_insert_with(|| reach(from)).contains(*to) {
-            let path = cargo(&["tree", "--locked", "--offline", "-p", from, "-e", "no-dev", "-i", to]);
+            let path = cargo(&[
+                "tree",
+                "--locked",
+                "--offline",
+                "-p",
+                from,
+                "-e",
+                "no-dev",
+                "-i",
+                to,
+            ]);
             broken.push(format!("{why}: {from} links {to}:\n{path}"));
         }
     }
@@ -191,7 +320,13 @@ fn what_a_role_must_never_see_is_out_of_its_reach() {
 #[test]
 fn the_search_finds_what_is_linked() {
     assert!(reach("adyton-enclave").contains("adyton-sealed-model"));
-    assert!(reach("adyton-enclave-simulated").contains("adyton-simulated"), "through its one direct import");
-    assert!(reach("adyton-enclave-simulated").contains("hpke"), "through three crates");
+    assert!(
+        reach("adyton-enclave-simulated").contains("adyton-simulated"),
+        "through its one direct import"
+    );
+    assert!(
+        reach("adyton-enclave-simulated").contains("hpke"),
+        "through three crates"
+    );
     assert!(!reach("adyton-wire").contains("adyton-enclave"));
 }

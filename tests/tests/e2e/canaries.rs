@@ -37,14 +37,25 @@ struct TappedHost {
 
 impl TappedHost {
     fn launch(deployment: &Deployment, folder: &Path) -> Self {
-        let text = std::fs::read_to_string(deployment.state().join("config/host.toml")).expect("written by up");
+        let text =
+            std::fs::read_to_string(deployment.state().join("config/host.toml")).expect("written by up");
         let mut config: toml::Table = text.parse().expect("TOML");
         let released_at: SocketAddr = text_at(&config, "broker", "address").parse().expect("an address");
         let broker = Tap::new(released_at).expect("loopback");
         set(&mut config, "broker", "address", &broker.address().to_string());
-        set(&mut config, "channel", "directory", path_text(&folder.join("channel")));
+        set(
+            &mut config,
+            "channel",
+            "directory",
+            path_text(&folder.join("channel")),
+        );
         set(&mut config, "log", "directory", path_text(&folder.join("log")));
-        set(&mut config, "log", "audit_directory", path_text(&folder.join("audit")));
+        set(
+            &mut config,
+            "log",
+            "audit_directory",
+            path_text(&folder.join("audit")),
+        );
         let file = folder.join("host.toml");
         std::fs::write(&file, config.to_string()).expect("the folder is ours");
 
@@ -68,9 +79,21 @@ impl TappedHost {
         }
         std::thread::spawn(move || events.for_each(drop)); // so that the host's pipe never fills
         let listening = listening.expect("the host said where it listens");
-        let address = |key: &str| listening[key].as_str().expect("an address").parse().expect("an address");
+        let address = |key: &str| {
+            listening[key]
+                .as_str()
+                .expect("an address")
+                .parse()
+                .expect("an address")
+        };
         let relay = Tap::new(address("relay")).expect("loopback");
-        Self { child, relay, broker, ops: address("ops"), enclave_pid }
+        Self {
+            child,
+            relay,
+            broker,
+            ops: address("ops"),
+            enclave_pid,
+        }
     }
 }
 
@@ -108,15 +131,28 @@ impl TappedProxy {
             .expect("it was built");
         let started = Instant::now();
         let run: Value = loop {
-            if let Some(run) = std::fs::read(&ready).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+            if let Some(run) = std::fs::read(&ready)
+                .ok()
+                .and_then(|text| serde_json::from_slice(&text).ok())
+            {
                 break run;
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "the proxy is not ready");
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "the proxy is not ready"
+            );
             std::thread::sleep(Duration::from_millis(20));
         };
         let base = run["base_url"].as_str().expect("a URL");
-        let address = base.trim_start_matches("http://").split('/').next().expect("an authority");
-        Self { child, address: address.parse().expect("an address") }
+        let address = base
+            .trim_start_matches("http://")
+            .split('/')
+            .next()
+            .expect("an authority");
+        Self {
+            child,
+            address: address.parse().expect("an address"),
+        }
     }
 
     /// The body of the answer to one chat request.
@@ -151,7 +187,9 @@ struct Planted {
 
 fn plant(deployment: &Deployment, token: &str) -> Planted {
     let mut random = [0; 24];
-    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).expect("random bytes");
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut random))
+        .expect("random bytes");
     let prompt = format!("canary {}", hex::encode(random));
     let answer = written_answer(QUESTION);
     let (identity, signature) = token.trim().rsplit_once('.').expect("a token has a signature");
@@ -172,14 +210,25 @@ fn plant(deployment: &Deployment, token: &str) -> Planted {
 fn model_key(deployment: &Deployment) -> Zeroizing<[u8; 32]> {
     let state = deployment.state();
     let read = |path: PathBuf| std::fs::read_to_string(path).expect("written by up");
-    let wraps: Value = serde_json::from_str(&read(state.join("models/sample.sealed/wraps.json"))).expect("JSON");
+    let wraps: Value =
+        serde_json::from_str(&read(state.join("models/sample.sealed/wraps.json"))).expect("JSON");
     let wrap: Wrap = serde_json::from_value(wraps["wraps"][0].clone()).expect("a wrap");
     let kek = read(state.join("broker/kek.key"));
-    let bytes = kek.lines().last().and_then(|line| line.split(' ').nth(2)).expect("tag, version, key");
+    let bytes = kek
+        .lines()
+        .last()
+        .and_then(|line| line.split(' ').nth(2))
+        .expect("tag, version, key");
     let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, bytes).expect("base64");
-    let kek = TenantKek::from_bytes(&wrap.kek_id, wrap.version, Zeroizing::new(bytes.try_into().expect("32 bytes")));
+    let kek = TenantKek::from_bytes(
+        &wrap.kek_id,
+        wrap.version,
+        Zeroizing::new(bytes.try_into().expect("32 bytes")),
+    );
     let inspected = succeed(
-        Command::new(binary("adyton-seal")).args(["inspect", "--json"]).arg(state.join("models/sample.sealed")),
+        Command::new(binary("adyton-seal"))
+            .args(["inspect", "--json"])
+            .arg(state.join("models/sample.sealed")),
     );
     let inspected: Value = serde_json::from_str(&inspected).expect("JSON");
     let digest = hex::decode(inspected["manifest_digest"].as_str().expect("a digest")).expect("hex");
@@ -187,12 +236,17 @@ fn model_key(deployment: &Deployment) -> Zeroizing<[u8; 32]> {
         model_id: inspected["model_id"].as_str().expect("an id"),
         manifest_digest: &digest.try_into().expect("32 bytes"),
     };
-    Zeroizing::new(*kek.unwrap(&wrap, &context).expect("the broker's key opens its wrap").expose_bytes())
+    Zeroizing::new(
+        *kek.unwrap(&wrap, &context)
+            .expect("the broker's key opens its wrap")
+            .expose_bytes(),
+    )
 }
 
 /// Sixty-four bytes from the middle of the weights.
 fn weight_row() -> Vec<u8> {
-    let weights = std::fs::read(workspace().join("models/sample/model.safetensors")).expect("the sample model");
+    let weights =
+        std::fs::read(workspace().join("models/sample/model.safetensors")).expect("the sample model");
     weights[weights.len() / 2..][..64].to_vec()
 }
 
@@ -201,7 +255,10 @@ fn text_at(config: &toml::Table, table: &str, key: &str) -> String {
 }
 
 fn set(config: &mut toml::Table, table: &str, key: &str, value: &str) {
-    config[table].as_table_mut().expect("a table").insert(key.to_owned(), value.to_owned().into());
+    config[table]
+        .as_table_mut()
+        .expect("a table")
+        .insert(key.to_owned(), value.to_owned().into());
 }
 
 fn path_text(path: &Path) -> &str {
@@ -210,7 +267,9 @@ fn path_text(path: &Path) -> &str {
 
 fn metrics(ops: SocketAddr) -> Vec<u8> {
     let mut socket = TcpStream::connect(ops).expect("the ops listener");
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: ops\r\nconnection: close\r\n\r\n").expect("it reads");
+    socket
+        .write_all(b"GET /metrics HTTP/1.1\r\nhost: ops\r\nconnection: close\r\n\r\n")
+        .expect("it reads");
     let mut text = Vec::new();
     socket.read_to_end(&mut text).expect("a whole answer");
     text
@@ -220,12 +279,23 @@ fn metrics(ops: SocketAddr) -> Vec<u8> {
 fn no_untrusted_party_holds_a_canary_and_a_leak_would_be_found() {
     let deployment = Deployment::start("snp");
     let client = tempfile::tempdir().expect("temporary folder"); // the client's own: its token file is no leak
-    let untrusted = tempfile::Builder::new().prefix("adyton-host-").tempdir().expect("temporary folder");
+    let untrusted = tempfile::Builder::new()
+        .prefix("adyton-host-")
+        .tempdir()
+        .expect("temporary folder");
 
     let token_file = client.path().join("canary.token");
     succeed(
         Command::new(binary("adyton"))
-            .args(["token", "new", "--tenant", "canary-tenant", "--expires", "1h", "--issuer-key"])
+            .args([
+                "token",
+                "new",
+                "--tenant",
+                "canary-tenant",
+                "--expires",
+                "1h",
+                "--issuer-key",
+            ])
             .arg(deployment.state().join("keys/token-issuer.key"))
             .arg("--out")
             .arg(&token_file),
@@ -255,12 +325,26 @@ fn no_untrusted_party_holds_a_canary_and_a_leak_would_be_found() {
     let relayed = host.relay.captured();
     let to_broker = host.broker.captured();
     let counted = metrics(host.ops);
-    assert!(relayed.len() > REQUESTS * 1000 && to_broker.len() > 4000, "the taps saw the traffic");
+    assert!(
+        relayed.len() > REQUESTS * 1000 && to_broker.len() > 4000,
+        "the taps saw the traffic"
+    );
     assert!(String::from_utf8_lossy(&counted).contains("adyton_host_requests_total"));
-    hits.extend(search_bytes("traffic between client and host", &relayed, &planted.canaries));
-    hits.extend(search_bytes("traffic between host and broker", &to_broker, &planted.canaries));
+    hits.extend(search_bytes(
+        "traffic between client and host",
+        &relayed,
+        &planted.canaries,
+    ));
+    hits.extend(search_bytes(
+        "traffic between host and broker",
+        &to_broker,
+        &planted.canaries,
+    ));
     hits.extend(search_bytes("metrics of the host", &counted, &planted.canaries));
-    for (name, pid) in [("adyton-host", host.child.id()), ("adyton-broker", deployment.pid("broker"))] {
+    for (name, pid) in [
+        ("adyton-host", host.child.id()),
+        ("adyton-broker", deployment.pid("broker")),
+    ] {
         let (found, extent) = search_process(name, pid, &planted.canaries).expect("the test may read it");
         assert!(extent.bytes > 1 << 20, "{name}: {extent:?}");
         hits.extend(found);
@@ -271,15 +355,25 @@ fn no_untrusted_party_holds_a_canary_and_a_leak_would_be_found() {
         hits.extend(found);
     }
     assert_eq!(hits, Vec::<Hit>::new());
-    assert!(Path::new(&format!("/proc/{}", host.enclave_pid)).exists(), "the enclave served to the end");
+    assert!(
+        Path::new(&format!("/proc/{}", host.enclave_pid)).exists(),
+        "the enclave served to the end"
+    );
 
     leaks_are_found(&host, untrusted.path(), &planted);
 }
 
 /// The positive control: a log line, a body that was never sealed, a key in a file, weights in a file.
 fn leaks_are_found(host: &TappedHost, folder: &Path, planted: &Planted) {
-    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, planted.prompt.as_bytes());
-    std::fs::write(folder.join("log/leak.jsonl"), format!("{{\"debug\":\"{encoded}\"}}\n")).expect("ours");
+    let encoded = base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        planted.prompt.as_bytes(),
+    );
+    std::fs::write(
+        folder.join("log/leak.jsonl"),
+        format!("{{\"debug\":\"{encoded}\"}}\n"),
+    )
+    .expect("ours");
     std::fs::write(folder.join("weights.tmp"), weight_row()).expect("ours");
     let (hits, _) = search_files(folder, &planted.canaries, &|_| false);
     let found = |name: &str| hits.iter().any(|hit| hit.canary == name);
@@ -292,10 +386,18 @@ fn leaks_are_found(host: &TappedHost, folder: &Path, planted: &Planted) {
         host.ops
     };
     let mut socket = TcpStream::connect(address).expect("the ops listener");
-    write!(socket, "POST /metrics HTTP/1.1\r\nhost: ops\r\nx-leak: {}\r\n", planted.prompt).expect("it reads");
+    write!(
+        socket,
+        "POST /metrics HTTP/1.1\r\nhost: ops\r\nx-leak: {}\r\n",
+        planted.prompt
+    )
+    .expect("it reads");
     socket.flush().expect("sent");
     std::thread::sleep(Duration::from_millis(300));
     let (hits, _) = search_process("adyton-host", host.child.id(), &planted.canaries).expect("readable");
-    assert!(hits.iter().any(|hit| hit.canary == "prompt"), "the host's memory is searched: {hits:?}");
+    assert!(
+        hits.iter().any(|hit| hit.canary == "prompt"),
+        "the host's memory is searched: {hits:?}"
+    );
     assert!(!search_bytes("traffic", format!("x={encoded}").as_bytes(), &planted.canaries).is_empty());
 }

@@ -9,7 +9,11 @@ fn prepared(variable: &str, what: &str) -> Option<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
         return Some(path.into());
     }
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{variable} is not set");
+    assert_ne!(
+        std::env::var("CI").as_deref(),
+        Ok("true"),
+        "{variable} is not set"
+    );
     eprintln!("NOT RUN: {what} needs {variable}; scripts/test prepares it");
     None
 }
@@ -25,18 +29,25 @@ fn run(client: &mut Command) {
         .expect("the client starts");
     assert!(output.status.success(), "{}", told(&output));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.lines().filter(|line| line.starts_with("ok - ")).count() >= 5, "{said}");
+    assert!(
+        said.lines().filter(|line| line.starts_with("ok - ")).count() >= 5,
+        "{said}"
+    );
 }
 
 #[test]
 fn openai_for_python() {
-    let Some(python) = prepared("ADYTON_TEST_PYTHON", "the openai package of PyPI") else { return };
+    let Some(python) = prepared("ADYTON_TEST_PYTHON", "the openai package of PyPI") else {
+        return;
+    };
     run(Command::new(python).arg("openai_python.py"));
 }
 
 #[test]
 fn openai_for_node() {
-    let Some(modules) = prepared("ADYTON_TEST_NODE_MODULES", "the openai package of npm") else { return };
+    let Some(modules) = prepared("ADYTON_TEST_NODE_MODULES", "the openai package of npm") else {
+        return;
+    };
     // Node resolves packages from the script's folder upwards, so the script runs beside them.
     let folder = modules.parent().expect("node_modules has a parent");
     let script = folder.join("openai_node.mjs");

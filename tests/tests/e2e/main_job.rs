@@ -11,8 +11,13 @@ const QUESTION: &str = "What does remote attestation prove?";
 pub(crate) fn written_answer(question: &str) -> String {
     let path = harness::deployment::workspace().join("models/sample/questions.jsonl");
     let text = std::fs::read_to_string(path).expect("the sample model's text");
-    let entry = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"));
-    let found = entry.into_iter().find(|entry| entry["question"] == question).expect("the question is in the text");
+    let entry = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"));
+    let found = entry
+        .into_iter()
+        .find(|entry| entry["question"] == question)
+        .expect("the question is in the text");
     found["answer"].as_str().expect("a text").to_owned()
 }
 
@@ -25,7 +30,12 @@ fn ask(deployment: &Deployment, prompt: &str) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .expect("adyton was built");
-    child.stdin.take().expect("piped").write_all(prompt.as_bytes()).expect("it reads");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(prompt.as_bytes())
+        .expect("it reads");
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", told(&output));
     String::from_utf8(output.stdout).expect("UTF-8")
@@ -36,24 +46,46 @@ fn main_job(flavor: &str) {
 
     let explained = succeed(deployment.adyton().args(["verify", "--explain"]));
     assert!(explained.contains("SIMULATED"), "{explained}");
-    assert!(explained.contains("PASS") && !explained.contains("FAIL"), "{explained}");
-    let verdict: Value =
-        serde_json::from_str(&succeed(deployment.adyton().args(["verify", "--json"]))).expect("one JSON document");
+    assert!(
+        explained.contains("PASS") && !explained.contains("FAIL"),
+        "{explained}"
+    );
+    let verdict: Value = serde_json::from_str(&succeed(deployment.adyton().args(["verify", "--json"])))
+        .expect("one JSON document");
     assert_eq!(verdict["assurance"], "simulated", "{verdict}");
 
     assert_eq!(ask(&deployment, QUESTION).trim(), written_answer(QUESTION));
 
     let state = deployment.state();
-    let pids = [deployment.pid("host"), deployment.pid("broker"), deployment.pid("enclave"), deployment.up_pid()];
+    let keys = state.join("audit/keys.txt");
+    let pids = [
+        deployment.pid("host"),
+        deployment.pid("broker"),
+        deployment.pid("enclave"),
+        deployment.up_pid(),
+    ];
     let folder = deployment.stop();
-    let alive: Vec<_> = processes().into_iter().filter(|process| pids.contains(&process.pid)).collect();
-    assert!(alive.is_empty(), "still running: {:?}", alive.iter().map(|process| &process.name).collect::<Vec<_>>());
+    let alive: Vec<_> = processes()
+        .into_iter()
+        .filter(|process| pids.contains(&process.pid))
+        .collect();
+    assert!(
+        alive.is_empty(),
+        "still running: {:?}",
+        alive.iter().map(|process| &process.name).collect::<Vec<_>>()
+    );
 
     for log in ["audit/requests.jsonl", "audit/releases.jsonl"] {
         let mut verify = std::process::Command::new(harness::deployment::binary("adyton"));
-        let report = succeed(verify.args(["audit", "verify", "--json"]).arg(state.join(log)));
+        let report = succeed(
+            verify
+                .args(["audit", "verify", "--json", "--keys-file"])
+                .arg(&keys)
+                .arg(state.join(log)),
+        );
         let report: Value = serde_json::from_str(&report).expect("one JSON document");
-        assert!(report["entries"].as_u64() > Some(0), "{log}: {report}");
+        assert_eq!(report["verified"], true, "{log}: {report}");
+        assert!(report["logs"][0]["entries"].as_u64() > Some(1), "{log}: {report}");
     }
     drop(folder);
 }
@@ -76,12 +108,16 @@ fn a_changed_audit_log_is_found() {
     }
     let state = deployment.state();
     let folder = deployment.stop();
-    let log = state.join("audit/requests.jsonl");
+    let (log, keys) = (state.join("audit/requests.jsonl"), state.join("audit/keys.txt"));
     let text = std::fs::read_to_string(&log).expect("records");
     let verify = |text: &str| {
         std::fs::write(&log, text).expect("ours");
         let mut verify = std::process::Command::new(harness::deployment::binary("adyton"));
-        verify.args(["audit", "verify"]).arg(&log).output().expect("it was built").status.code()
+        verify
+            .args(["audit", "verify", "--keys-file"])
+            .arg(&keys)
+            .arg(&log);
+        verify.output().expect("it was built").status.code()
     };
     assert_eq!(verify(&text), Some(0));
     let lines: Vec<_> = text.lines().collect();
@@ -89,10 +125,20 @@ fn a_changed_audit_log_is_found() {
     assert_ne!(verify(&without_second), Some(0), "a record left out");
     let mut swapped = lines.clone();
     swapped.swap(0, 1);
-    assert_ne!(verify(&(swapped.join("\n") + "\n")), Some(0), "two records swapped");
-    let digit = text.find(|c: char| c.is_ascii_digit()).expect("a record has a number");
+    assert_ne!(
+        verify(&(swapped.join("\n") + "\n")),
+        Some(0),
+        "two records swapped"
+    );
+    let digit = text
+        .find(|c: char| c.is_ascii_digit())
+        .expect("a record has a number");
     let mut changed = text.clone().into_bytes();
     changed[digit] = if changed[digit] == b'9' { b'8' } else { b'9' };
-    assert_ne!(verify(&String::from_utf8(changed).expect("still text")), Some(0), "one digit changed");
+    assert_ne!(
+        verify(&String::from_utf8(changed).expect("still text")),
+        Some(0),
+        "one digit changed"
+    );
     drop(folder);
 }

@@ -23,8 +23,19 @@ fn a_second_up_in_the_same_directory_is_refused_and_the_first_goes_on() {
     let second = up(&deployment.state(), &[]);
     assert!(!second.status.success());
     let said = told(&second);
-    assert!(said.contains("already-running") && said.contains("hint"), "{said}");
-    assert!(deployment.adyton().arg("verify").output().expect("it was built").status.success());
+    assert!(
+        said.contains("already-running") && said.contains("hint"),
+        "{said}"
+    );
+    assert!(
+        deployment
+            .adyton()
+            .arg("verify")
+            .output()
+            .expect("it was built")
+            .status
+            .success()
+    );
 }
 
 #[test]
@@ -47,8 +58,15 @@ fn secrets_are_private_and_no_model_byte_is_plain() {
         let mode = data.permissions().mode() & 0o777;
         if data.is_dir() {
             assert_eq!(mode, 0o700, "{}", path.display());
-            open.extend(std::fs::read_dir(&path).expect("ours").map(|entry| entry.expect("ours").path()));
-        } else if path.extension().is_some_and(|extension| extension == "key" || extension == "token") {
+            open.extend(
+                std::fs::read_dir(&path)
+                    .expect("ours")
+                    .map(|entry| entry.expect("ours").path()),
+            );
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "key" || extension == "token")
+        {
             assert_eq!(mode, 0o600, "{}", path.display());
         }
     }
@@ -65,7 +83,10 @@ fn secrets_are_private_and_no_model_byte_is_plain() {
     }
     let (hits, extent) = search_files(&state, &canaries, &|_| false);
     assert!(hits.is_empty(), "{hits:?}");
-    assert!(extent.bytes > 1 << 20, "the sealed model was searched too: {extent:?}");
+    assert!(
+        extent.bytes > 1 << 20,
+        "the sealed model was searched too: {extent:?}"
+    );
     let (control, _) = search_files(&model, &canaries, &|_| false);
     assert!(!control.is_empty(), "the search finds the plain model");
 }
@@ -77,11 +98,22 @@ fn a_second_start_uses_what_the_first_made() {
         let manifest = std::fs::read_dir(state.join("models/sample.sealed")).expect("the sealed model");
         let mut files: Vec<_> = manifest.map(|entry| entry.expect("ours").path()).collect();
         files.sort();
-        files.into_iter().map(|file| std::fs::read(file).expect("ours")).collect::<Vec<_>>()
+        files
+            .into_iter()
+            .map(|file| std::fs::read(file).expect("ours"))
+            .collect::<Vec<_>>()
     };
     let sealed = model(&first.state());
     let folder = first.stop();
     let second = Deployment::start_in(folder, "snp");
     assert!(sealed == model(&second.state()), "the model is not sealed again");
-    assert!(second.adyton().arg("verify").output().expect("it was built").status.success());
+    assert!(
+        second
+            .adyton()
+            .arg("verify")
+            .output()
+            .expect("it was built")
+            .status
+            .success()
+    );
 }
