@@ -25,7 +25,7 @@ fn their_gateway(kem: Kem) -> (ohttp::Server, AttestedKey) {
     ohttp::init();
     let symmetric = vec![ohttp::SymmetricSuite::new(Kdf::HkdfSha256, Aead::Aes128Gcm)];
     let config = ohttp::KeyConfig::new(9, kem, symmetric).expect("supported");
-    let list = ohttp::KeyConfig::encode_list(&[config.clone()]).expect("encodes");
+    let list = ohttp::KeyConfig::encode_list(std::slice::from_ref(&config)).expect("encodes");
     let configs = KeyConfig::decode_list(&list).expect("RFC 9458 section 3.2");
     let [ours] = configs.as_slice() else {
         panic!("one configuration")
