@@ -43,14 +43,27 @@ impl Exchange {
                 limit: ENCAPSULATED_REQUEST_BYTES_MAX,
             });
         }
-        Ok((SealedRequest { media, ciphertext, sent: 0 }, ResponseReader::new(response, digest)))
+        Ok((
+            SealedRequest {
+                media,
+                ciphertext,
+                sent: 0,
+            },
+            ResponseReader::new(response, digest),
+        ))
     }
 }
 
 /// The inner request with the headers that every request has.
 fn inner_request(request: &Request, now: UnixTime) -> Result<zeroize::Zeroizing<Vec<u8>>, ExchangeError> {
-    if request.headers.iter().any(|(name, _)| RESERVED.contains(&name.as_str())) {
-        return Err(ExchangeError::ApiMisuse("a header that the exchange writes itself"));
+    if request
+        .headers
+        .iter()
+        .any(|(name, _)| RESERVED.contains(&name.as_str()))
+    {
+        return Err(ExchangeError::ApiMisuse(
+            "a header that the exchange writes itself",
+        ));
     }
     let mut fields = vec![("date".to_owned(), date::format(now))];
     fields.extend(request.headers.iter().cloned());
@@ -59,8 +72,7 @@ fn inner_request(request: &Request, now: UnixTime) -> Result<zeroize::Zeroizing<
         fields.push(("authorization".to_owned(), format!("Bearer {}", token.expose())));
         bearer = Some(fields.len() - 1);
     }
-    let message =
-        binary_http::request(&request.method, &request.path, &fields, request.body.expose());
+    let message = binary_http::request(&request.method, &request.path, &fields, request.body.expose());
     if let Some((_, value)) = bearer.and_then(|at| fields.get_mut(at)) {
         zeroize::Zeroize::zeroize(value);
     }
@@ -96,7 +108,10 @@ impl Iterator for SealedRequest {
 
     fn next(&mut self) -> Option<Vec<u8>> {
         let rest = self.ciphertext.get(self.sent..)?;
-        let piece = rest.chunks(wire::limits::FRAME_PAYLOAD_BYTES_MAX).next()?.to_vec();
+        let piece = rest
+            .chunks(wire::limits::FRAME_PAYLOAD_BYTES_MAX)
+            .next()?
+            .to_vec();
         self.sent += piece.len();
         Some(piece)
     }
@@ -195,7 +210,10 @@ impl Inner {
                         }
                         name != RECEIPT_HEADER
                     });
-                    events.push(ResponseEvent::Head(ResponseHead { status, headers: fields }));
+                    events.push(ResponseEvent::Head(ResponseHead {
+                        status,
+                        headers: fields,
+                    }));
                 }
                 Part::Head(Head::Request { .. }) => return Err(ExchangeError::MalformedInner("response")),
                 Part::Content(content) => {
@@ -220,11 +238,15 @@ impl Inner {
         let decoder = core::mem::replace(&mut self.decoder, Decoder::new(Kind::Response, 0));
         decoder.finish(&mut parts)?;
         events.extend(self.events(parts)?);
-        let response = self.response.ok_or(ExchangeError::MalformedInner("response"))?.finish();
+        let response = self
+            .response
+            .ok_or(ExchangeError::MalformedInner("response"))?
+            .finish();
         let line = match &self.filter {
             Some(filter) => filter.receipt()?,
             None => self.header_receipt.as_ref().map(String::as_bytes),
         };
-        line.map(|line| Delivered::from_text(line)?.check(&self.request_digest, &response)).transpose()
+        line.map(|line| Delivered::from_text(line)?.check(&self.request_digest, &response))
+            .transpose()
     }
 }

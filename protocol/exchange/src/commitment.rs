@@ -47,7 +47,12 @@ pub(crate) fn response_commitment(salt: &[u8; SALT_BYTES], digest: &[u8; 32]) ->
 }
 
 fn commit(label: &[u8], salt: &[u8; SALT_BYTES], digest: &[u8; 32]) -> [u8; 32] {
-    Sha256::new().chain_update(label).chain_update(salt).chain_update(digest).finalize().into()
+    Sha256::new()
+        .chain_update(label)
+        .chain_update(salt)
+        .chain_update(digest)
+        .finalize()
+        .into()
 }
 
 #[cfg(test)]
@@ -56,8 +61,17 @@ mod tests {
 
     #[test]
     fn parts_do_not_run_into_each_other() {
-        assert_ne!(request_digest("GET", "/a", b"b"), request_digest("GET", "/ab", b""));
-        assert_ne!(request_commitment(&[0; 32], &[0; 32]), response_commitment(&[0; 32], &[0; 32]));
-        assert_ne!(request_commitment(&[0; 32], &[0; 32]), request_commitment(&[1; 32], &[0; 32]));
+        assert_ne!(
+            request_digest("GET", "/a", b"b"),
+            request_digest("GET", "/ab", b"")
+        );
+        assert_ne!(
+            request_commitment(&[0; 32], &[0; 32]),
+            response_commitment(&[0; 32], &[0; 32])
+        );
+        assert_ne!(
+            request_commitment(&[0; 32], &[0; 32]),
+            request_commitment(&[1; 32], &[0; 32])
+        );
     }
 }

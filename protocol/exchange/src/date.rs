@@ -3,17 +3,30 @@
 use crate::UnixTime;
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// Writes a date.
 pub(crate) fn format(time: UnixTime) -> String {
     // 1970-01-01 was a Thursday; RFC 3339 has the same numbers in another order.
-    let day = usize::try_from(time.seconds() / 86_400 % 7).ok().and_then(|day| DAYS.get(day)).unwrap_or(&"");
+    let day = usize::try_from(time.seconds() / 86_400 % 7)
+        .ok()
+        .and_then(|day| DAYS.get(day))
+        .unwrap_or(&"");
     let rfc3339 = time.to_string();
     let part = |from: usize, to: usize| rfc3339.get(from..to).unwrap_or_default();
-    let month = part(5, 7).parse::<usize>().ok().and_then(|month| MONTHS.get(month.wrapping_sub(1)));
-    format!("{day}, {} {} {} {} GMT", part(8, 10), month.unwrap_or(&""), part(0, 4), part(11, 19))
+    let month = part(5, 7)
+        .parse::<usize>()
+        .ok()
+        .and_then(|month| MONTHS.get(month.wrapping_sub(1)));
+    format!(
+        "{day}, {} {} {} {} GMT",
+        part(8, 10),
+        month.unwrap_or(&""),
+        part(0, 4),
+        part(11, 19)
+    )
 }
 
 /// Reads a date; only the form that [`format`] writes.
@@ -31,8 +44,14 @@ mod tests {
     #[test]
     fn known_dates() {
         // The example of RFC 9110 section 5.6.7.
-        assert_eq!(parse("Sun, 06 Nov 1994 08:49:37 GMT"), Some(UnixTime::from_seconds(784_111_777)));
-        assert_eq!(format(UnixTime::from_seconds(784_111_777)), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(
+            parse("Sun, 06 Nov 1994 08:49:37 GMT"),
+            Some(UnixTime::from_seconds(784_111_777))
+        );
+        assert_eq!(
+            format(UnixTime::from_seconds(784_111_777)),
+            "Sun, 06 Nov 1994 08:49:37 GMT"
+        );
         assert_eq!(format(UnixTime::from_seconds(0)), "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 

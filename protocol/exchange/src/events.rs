@@ -31,7 +31,12 @@ enum Line {
 
 impl Default for CommentFilter {
     fn default() -> Self {
-        Self { line: Line::Start, after_empty: true, receipt: None, receipts: 0 }
+        Self {
+            line: Line::Start,
+            after_empty: true,
+            receipt: None,
+            receipts: 0,
+        }
     }
 }
 
@@ -97,14 +102,20 @@ mod tests {
 
     #[test]
     fn comments_and_superfluous_empty_lines_go() {
-        assert_eq!(filter(b"\n\ndata: a\n\n\n:~~\n\n:\ndata: b\n:x\ndata: c\n\n"), b"data: a\n\ndata: b\ndata: c\n\n");
+        assert_eq!(
+            filter(b"\n\ndata: a\n\n\n:~~\n\n:\ndata: b\n:x\ndata: c\n\n"),
+            b"data: a\n\ndata: b\ndata: c\n\n"
+        );
         assert_eq!(filter(b"data: with : colon\n\n"), b"data: with : colon\n\n");
     }
 
     #[test]
     fn the_receipt_is_found_and_counted() {
         let mut one = CommentFilter::default();
-        assert_eq!(one.push(b"data: x\n\n: adyton-receipt abc\n").as_slice(), b"data: x\n\n");
+        assert_eq!(
+            one.push(b"data: x\n\n: adyton-receipt abc\n").as_slice(),
+            b"data: x\n\n"
+        );
         assert_eq!(one.receipt(), Ok(Some(&b"abc"[..])));
         one.push(b": adyton-receipt abc\n");
         assert!(one.receipt().is_err());
@@ -133,7 +144,7 @@ mod tests {
         #[test]
         fn padding_between_events_leaves_no_trace(gaps in prop::collection::vec(0usize..40, 1..8)) {
             let mut padded = Vec::new();
-            let mut plain = Vec::new();
+            let mut plain: Vec<u8> = Vec::new();
             for gap in gaps {
                 plain.extend(b"data: {}\n\n");
                 padded.extend(b"data: {}\n\n");

@@ -57,7 +57,10 @@ impl Padding {
 impl core::str::FromStr for Padding {
     type Err = UnknownPadding;
     fn from_str(s: &str) -> Result<Self, UnknownPadding> {
-        [Self::Off, Self::Sized, Self::Constant].into_iter().find(|p| p.as_str() == s).ok_or(UnknownPadding)
+        [Self::Off, Self::Sized, Self::Constant]
+            .into_iter()
+            .find(|p| p.as_str() == s)
+            .ok_or(UnknownPadding)
     }
 }
 
@@ -125,7 +128,10 @@ mod tests {
             let mut out = Vec::new();
             write_event_padding(bytes, &mut out);
             assert_eq!(out.len(), bytes);
-            assert_eq!(out.iter().filter(|b| **b == b'\n').count(), usize::from(bytes > 0));
+            assert_eq!(
+                out.iter().filter(|b| **b == b'\n').count(),
+                usize::from(bytes > 0)
+            );
         }
     }
 

@@ -79,3 +79,28 @@ pub struct ResponseHead {
     /// Names are lower case.
     pub headers: Vec<(String, String)>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use static_assertions::assert_not_impl_any;
+
+    assert_not_impl_any!(Prompt: core::fmt::Debug, core::fmt::Display, Clone, serde::Serialize, AsRef<[u8]>);
+    assert_not_impl_any!(Completion: core::fmt::Debug, core::fmt::Display, Clone, serde::Serialize, AsRef<[u8]>);
+    assert_not_impl_any!(ApiToken: core::fmt::Debug, core::fmt::Display, Clone, serde::Serialize, AsRef<str>);
+    assert_not_impl_any!(Request: core::fmt::Debug, Clone, serde::Serialize);
+    assert_not_impl_any!(ResponseHead: core::fmt::Debug, Clone, serde::Serialize);
+    assert_not_impl_any!(crate::token::TokenIssuer: core::fmt::Debug, Clone, serde::Serialize);
+    assert_not_impl_any!(crate::receipt::ReceiptSigner: core::fmt::Debug, Clone, serde::Serialize);
+    assert_not_impl_any!(crate::server::Responder: core::fmt::Debug, Clone);
+    assert_not_impl_any!(crate::server::EventWriter: core::fmt::Debug, Clone);
+    assert_not_impl_any!(crate::client::ResponseReader: core::fmt::Debug, Clone);
+    assert_not_impl_any!(crate::client::ResponseEvent: core::fmt::Debug, Clone);
+
+    #[test]
+    fn what_goes_in_is_exposed_by_name_only() {
+        assert_eq!(Prompt::new(b"p".to_vec()).expose(), b"p");
+        assert_eq!(Completion::new(b"c".to_vec()).expose(), b"c");
+        assert_eq!(ApiToken::new("t".to_owned()).expose(), "t");
+    }
+}

@@ -88,9 +88,15 @@ struct Payload {
 pub struct ReceiptSigner(SigningKey);
 
 impl ReceiptSigner {
+    /// The key of a random seed. What it signs begins with a domain of its own, so that the same key may sign the
+    /// checkpoints of the enclave's audit log, whose notes begin with the log's origin.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
     /// A fresh key.
     pub fn generate() -> Result<Self, ExchangeError> {
-        crate::token::random_seed().map(|seed| Self(SigningKey::from_bytes(&seed)))
+        crate::token::random_seed().map(|seed| Self::from_seed(&seed))
     }
 
     /// The public half.
@@ -122,7 +128,12 @@ impl ReceiptSigner {
             epoch,
         });
         let signature = self.0.sign(&[DOMAIN, &payload].concat()).to_bytes();
-        Ok(Delivered { payload, signature, request_salt, response_salt })
+        Ok(Delivered {
+            payload,
+            signature,
+            request_salt,
+            response_salt,
+        })
     }
 }
 
@@ -144,7 +155,8 @@ impl SignedReceipt {
         let wrong = ExchangeError::Receipt("signature does not verify");
         let key = VerifyingKey::from_bytes(receipt_key).map_err(|_| wrong)?;
         let signed = [DOMAIN, &self.payload].concat();
-        key.verify_strict(&signed, &Signature::from_bytes(&self.signature)).map_err(|_| wrong)?;
+        key.verify_strict(&signed, &Signature::from_bytes(&self.signature))
+            .map_err(|_| wrong)?;
         parse_payload(&self.payload)
     }
 
@@ -200,7 +212,10 @@ impl Delivered {
     }
 
     pub(crate) fn receipt(&self) -> SignedReceipt {
-        SignedReceipt { payload: self.payload.clone(), signature: self.signature }
+        SignedReceipt {
+            payload: self.payload.clone(),
+            signature: self.signature,
+        }
     }
 
     /// The receipt, if it commits to exactly this request and this response.
@@ -251,7 +266,10 @@ mod tests {
         assert!(read.check(&[0; 32], &[9; 32]).is_err());
         assert!(read.check(&[8; 32], &[0; 32]).is_err());
         let fields = receipt.verify(&signer.public_key()).expect("verifies");
-        assert_eq!((fields.epoch, fields.time, fields.prompt_tokens), (7, FACTS.time, 3));
+        assert_eq!(
+            (fields.epoch, fields.time, fields.prompt_tokens),
+            (7, FACTS.time, 3)
+        );
         assert_eq!((fields.model_digest, fields.statement_sha256), ([1; 32], [2; 32]));
         assert_eq!(SignedReceipt::from_text(&receipt.to_text()), Ok(receipt.clone()));
         let other = ReceiptSigner::generate().expect("randomness");
@@ -261,7 +279,10 @@ mod tests {
     #[test]
     fn any_flipped_bit_is_refused() {
         let signer = ReceiptSigner::generate().expect("randomness");
-        let receipt = signer.sign(&FACTS, 7, &[8; 32], &[9; 32]).expect("randomness").receipt();
+        let receipt = signer
+            .sign(&FACTS, 7, &[8; 32], &[9; 32])
+            .expect("randomness")
+            .receipt();
         for bit in 0..receipt.payload.len() * 8 {
             let mut altered = receipt.clone();
             altered.payload[bit / 8] ^= 1 << (bit % 8);
@@ -270,7 +291,10 @@ mod tests {
         for bit in 0..64 * 8 {
             let mut altered = receipt.clone();
             altered.signature[bit / 8] ^= 1 << (bit % 8);
-            assert!(altered.verify(&signer.public_key()).is_err(), "signature bit {bit}");
+            assert!(
+                altered.verify(&signer.public_key()).is_err(),
+                "signature bit {bit}"
+            );
         }
     }
 

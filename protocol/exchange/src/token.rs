@@ -38,7 +38,9 @@ pub struct TokenClaims {
 impl TokenClaims {
     /// Whether the token allows `model`.
     pub fn allows(&self, model: &str) -> bool {
-        self.models.as_ref().is_none_or(|models| models.iter().any(|allowed| allowed == model))
+        self.models
+            .as_ref()
+            .is_none_or(|models| models.iter().any(|allowed| allowed == model))
     }
 
     /// Names must be harmless wherever they are written: letters, digits, `.`, `_`, `-`, `/`, `:`, `@`.
@@ -102,13 +104,22 @@ impl TokenError {
 impl ApiToken {
     /// Checks signature, then validity at `now`. An empty list of issuers refuses.
     pub fn verify(&self, issuers: &[[u8; 32]], now: UnixTime) -> Result<TokenClaims, TokenError> {
-        let text = self.expose().strip_prefix(TOKEN_PREFIX).ok_or(TokenError::Malformed)?;
+        let text = self
+            .expose()
+            .strip_prefix(TOKEN_PREFIX)
+            .ok_or(TokenError::Malformed)?;
         let (claims, signature) = text.split_once('.').ok_or(TokenError::Malformed)?;
         if claims.len() > 2 * CLAIMS_BYTES_MAX || signature.len() > 128 {
             return Err(TokenError::Malformed);
         }
-        let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims).map_err(|_| TokenError::Malformed)?);
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Malformed)?;
+        let claims = Zeroizing::new(
+            URL_SAFE_NO_PAD
+                .decode(claims)
+                .map_err(|_| TokenError::Malformed)?,
+        );
+        let signature = URL_SAFE_NO_PAD
+            .decode(signature)
+            .map_err(|_| TokenError::Malformed)?;
         let signature = Signature::from_slice(&signature).map_err(|_| TokenError::Malformed)?;
         let signed = Zeroizing::new([DOMAIN, &claims].concat());
         let by = |issuer: &[u8; 32]| {
@@ -129,8 +140,7 @@ impl ApiToken {
 }
 
 fn parse(bytes: &[u8]) -> Result<TokenClaims, TokenError> {
-    let payload: Payload =
-        from_cbor(bytes, "token", CLAIMS_BYTES_MAX).map_err(|_| TokenError::Malformed)?;
+    let payload: Payload = from_cbor(bytes, "token", CLAIMS_BYTES_MAX).map_err(|_| TokenError::Malformed)?;
     let claims = TokenClaims {
         tenant: payload.tenant,
         token_id: payload.token_id,
@@ -138,7 +148,11 @@ fn parse(bytes: &[u8]) -> Result<TokenClaims, TokenError> {
         expires: UnixTime::from_seconds(payload.expires_seconds),
         models: payload.models,
     };
-    if payload.version == 1 && claims.well_formed() { Ok(claims) } else { Err(TokenError::Malformed) }
+    if payload.version == 1 && claims.well_formed() {
+        Ok(claims)
+    } else {
+        Err(TokenError::Malformed)
+    }
 }
 
 /// Issues tokens. Wiped when dropped.
@@ -181,7 +195,10 @@ impl TokenIssuer {
         });
         let signature = self.0.sign(&[DOMAIN, &payload].concat());
         let signature = URL_SAFE_NO_PAD.encode(signature.to_bytes());
-        Ok(ApiToken::new(format!("{TOKEN_PREFIX}{}.{signature}", URL_SAFE_NO_PAD.encode(payload))))
+        Ok(ApiToken::new(format!(
+            "{TOKEN_PREFIX}{}.{signature}",
+            URL_SAFE_NO_PAD.encode(payload)
+        )))
     }
 }
 
@@ -242,7 +259,12 @@ mod tests {
             let mut bytes = text.as_bytes().to_vec();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
             let altered = ApiToken::new(String::from_utf8(bytes).expect("ASCII"));
-            assert!(altered.verify(&[issuer.public_key()], UnixTime::from_seconds(150)).is_err(), "at {at}");
+            assert!(
+                altered
+                    .verify(&[issuer.public_key()], UnixTime::from_seconds(150))
+                    .is_err(),
+                "at {at}"
+            );
         }
     }
 
@@ -250,10 +272,16 @@ mod tests {
     fn names_that_could_write_a_log_line_are_not_issued() {
         let issuer = TokenIssuer::generate().expect("randomness");
         for tenant in ["", "a b", "a\nb", "é", &"a".repeat(65)] {
-            let claims = TokenClaims { tenant: tenant.to_owned(), ..claims() };
+            let claims = TokenClaims {
+                tenant: tenant.to_owned(),
+                ..claims()
+            };
             assert!(issuer.issue(&claims).is_err(), "{tenant:?}");
         }
-        let backwards = TokenClaims { expires: UnixTime::from_seconds(100), ..claims() };
+        let backwards = TokenClaims {
+            expires: UnixTime::from_seconds(100),
+            ..claims()
+        };
         assert!(issuer.issue(&backwards).is_err());
     }
 

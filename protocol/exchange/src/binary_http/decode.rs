@@ -17,8 +17,15 @@ use crate::secret_buffer::SecretBuffer;
 
 /// Control data and headers.
 pub(crate) enum Head {
-    Request { method: String, path: String, fields: Fields },
-    Response { status: u16, fields: Fields },
+    Request {
+        method: String,
+        path: String,
+        fields: Fields,
+    },
+    Response {
+        status: u16,
+        fields: Fields,
+    },
 }
 
 /// What a decoder gives out, in the order of the message.
@@ -35,11 +42,15 @@ enum State {
     /// Known length: so many bytes of content are missing.
     Content(u64),
     /// Indeterminate length: the size of the next piece comes next. Whether there was one already.
-    PieceSize { any: bool },
+    PieceSize {
+        any: bool,
+    },
     /// Indeterminate length: so many bytes of the piece are missing.
     Piece(u64),
     /// Trailers, of known or indeterminate length.
-    Trailers { known: bool },
+    Trailers {
+        known: bool,
+    },
     Padding,
     Failed,
 }
@@ -78,7 +89,10 @@ impl Decoder {
     pub(crate) fn finish(mut self, parts: &mut Vec<Part>) -> Result<(), ExchangeError> {
         self.advance(true, parts)?;
         let may_end = match self.state {
-            State::ContentSize | State::PieceSize { any: false } | State::Trailers { .. } | State::Padding => true,
+            State::ContentSize
+            | State::PieceSize { any: false }
+            | State::Trailers { .. }
+            | State::Padding => true,
             State::Content(left) => left == 0,
             State::Head | State::PieceSize { any: true } | State::Piece(_) | State::Failed => false,
         };
@@ -103,16 +117,28 @@ impl Decoder {
                 };
                 self.buffer.discard(used);
                 parts.push(Part::Head(head));
-                self.state = if known { State::ContentSize } else { State::PieceSize { any: false } };
+                self.state = if known {
+                    State::ContentSize
+                } else {
+                    State::PieceSize { any: false }
+                };
             }
             State::ContentSize => {
-                let Some(size) = self.take_size()? else { return Ok(false) };
+                let Some(size) = self.take_size()? else {
+                    return Ok(false);
+                };
                 self.state = State::Content(size);
             }
             State::Content(0) => self.state = State::Trailers { known: true },
             State::PieceSize { .. } => {
-                let Some(size) = self.take_size()? else { return Ok(false) };
-                self.state = if size == 0 { State::Trailers { known: false } } else { State::Piece(size) };
+                let Some(size) = self.take_size()? else {
+                    return Ok(false);
+                };
+                self.state = if size == 0 {
+                    State::Trailers { known: false }
+                } else {
+                    State::Piece(size)
+                };
             }
             State::Piece(0) => self.state = State::PieceSize { any: true },
             State::Content(left) | State::Piece(left) => {
@@ -122,11 +148,17 @@ impl Decoder {
                 }
                 let left = left - content.len() as u64;
                 let known = matches!(self.state, State::Content(_));
-                self.state = if known { State::Content(left) } else { State::Piece(left) };
+                self.state = if known {
+                    State::Content(left)
+                } else {
+                    State::Piece(left)
+                };
                 parts.push(Part::Content(content));
             }
             State::Trailers { known } => {
-                let Some(used) = trailers_bytes(self.buffer.as_slice(), known)? else { return Ok(false) };
+                let Some(used) = trailers_bytes(self.buffer.as_slice(), known)? else {
+                    return Ok(false);
+                };
                 self.buffer.discard(used);
                 self.state = State::Padding;
             }
@@ -144,8 +176,13 @@ impl Decoder {
 
     /// A size of content, checked against what may still come.
     fn take_size(&mut self) -> Result<Option<u64>, ExchangeError> {
-        let Some((size, used)) = read_varint(self.buffer.as_slice()) else { return Ok(None) };
-        let too_large = ExchangeError::TooLarge { what: "content", limit: self.content_bytes_max };
+        let Some((size, used)) = read_varint(self.buffer.as_slice()) else {
+            return Ok(None);
+        };
+        let too_large = ExchangeError::TooLarge {
+            what: "content",
+            limit: self.content_bytes_max,
+        };
         let bytes = usize::try_from(size).map_err(|_| too_large)?;
         self.content_bytes_left = self.content_bytes_left.checked_sub(bytes).ok_or(too_large)?;
         self.buffer.discard(used);
@@ -179,9 +216,10 @@ fn parse_head(kind: Kind, bytes: &[u8], at_end: bool) -> Result<Option<(Head, us
     let mut reader = Reader::new(bytes, "head");
     match read_head(kind, &mut reader, at_end) {
         Ok((head, known)) => Ok(Some((head, bytes.len() - reader.rest().len(), known))),
-        Err(HeadFault::NeedMore) if bytes.len() > HEAD_BYTES_MAX => {
-            Err(ExchangeError::TooLarge { what: "head", limit: HEAD_BYTES_MAX })
-        }
+        Err(HeadFault::NeedMore) if bytes.len() > HEAD_BYTES_MAX => Err(ExchangeError::TooLarge {
+            what: "head",
+            limit: HEAD_BYTES_MAX,
+        }),
         Err(HeadFault::NeedMore) => Ok(None),
         Err(HeadFault::Fault(error)) => Err(error),
     }
@@ -201,7 +239,11 @@ fn read_head(kind: Kind, reader: &mut Reader<'_>, at_end: bool) -> Result<(Head,
             let path = text(prefixed(reader, HEAD_BYTES_MAX)?)?;
             check_method(&method)?;
             check_path(&path)?;
-            Head::Request { method, path, fields: read_fields(reader, known, at_end)? }
+            Head::Request {
+                method,
+                path,
+                fields: read_fields(reader, known, at_end)?,
+            }
         }
         Kind::Response => {
             let mut informational = 0;
@@ -250,7 +292,11 @@ fn read_line(reader: &mut Reader<'_>, fields: &mut Fields) -> Result<bool, HeadF
     }
     let value = prefixed(reader, HEAD_BYTES_MAX)?;
     if fields.len() >= FIELDS_MAX {
-        return Err(ExchangeError::TooLarge { what: "number of headers", limit: FIELDS_MAX }.into());
+        return Err(ExchangeError::TooLarge {
+            what: "number of headers",
+            limit: FIELDS_MAX,
+        }
+        .into());
     }
     fields.push((text(name)?, text(value)?));
     Ok(true)
@@ -267,7 +313,9 @@ fn prefixed<'a>(reader: &mut Reader<'a>, limit: usize) -> Result<&'a [u8], HeadF
 
 /// Text of a head. The error does not carry the bytes.
 fn text(bytes: &[u8]) -> Result<String, ExchangeError> {
-    core::str::from_utf8(bytes).map(str::to_owned).map_err(|_| ExchangeError::MalformedInner("text of the head"))
+    core::str::from_utf8(bytes)
+        .map(str::to_owned)
+        .map_err(|_| ExchangeError::MalformedInner("text of the head"))
 }
 
 /// Size of the trailers, which are passed over; `None` when more bytes are needed.
@@ -284,9 +332,10 @@ fn trailers_bytes(bytes: &[u8], known: bool) -> Result<Option<usize>, ExchangeEr
     };
     match read() {
         Ok(()) => Ok(Some(bytes.len() - reader.rest().len())),
-        Err(HeadFault::NeedMore) if bytes.len() > HEAD_BYTES_MAX => {
-            Err(ExchangeError::TooLarge { what: "trailers", limit: HEAD_BYTES_MAX })
-        }
+        Err(HeadFault::NeedMore) if bytes.len() > HEAD_BYTES_MAX => Err(ExchangeError::TooLarge {
+            what: "trailers",
+            limit: HEAD_BYTES_MAX,
+        }),
         Err(HeadFault::NeedMore) => Ok(None),
         Err(HeadFault::Fault(error)) => Err(error),
     }

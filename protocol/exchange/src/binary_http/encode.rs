@@ -19,7 +19,10 @@ pub(crate) fn request(
     let control = [method.as_bytes(), b"https", b"", path.as_bytes()];
     let section = section_bytes(fields);
     let size = 1
-        + control.iter().map(|part| prefixed_bytes(part.len())).sum::<usize>()
+        + control
+            .iter()
+            .map(|part| prefixed_bytes(part.len()))
+            .sum::<usize>()
         + prefixed_bytes(section)
         + prefixed_bytes(body.len());
     let mut out = Zeroizing::new(Vec::with_capacity(size));
@@ -75,7 +78,10 @@ fn prefixed_bytes(size: usize) -> usize {
 }
 
 fn section_bytes(fields: &[(String, String)]) -> usize {
-    fields.iter().map(|(name, value)| prefixed_bytes(name.len()) + prefixed_bytes(value.len())).sum()
+    fields
+        .iter()
+        .map(|(name, value)| prefixed_bytes(name.len()) + prefixed_bytes(value.len()))
+        .sum()
 }
 
 fn write_section(fields: &[(String, String)], size: usize, out: &mut Vec<u8>) {

@@ -57,9 +57,14 @@ fn check_value(value: &str) -> Result<(), ExchangeError> {
 
 fn check_fields(fields: &[(String, String)]) -> Result<(), ExchangeError> {
     if fields.len() > FIELDS_MAX {
-        return Err(ExchangeError::TooLarge { what: "number of headers", limit: FIELDS_MAX });
+        return Err(ExchangeError::TooLarge {
+            what: "number of headers",
+            limit: FIELDS_MAX,
+        });
     }
-    fields.iter().try_for_each(|(name, value)| check_name(name).and_then(|()| check_value(value)))
+    fields
+        .iter()
+        .try_for_each(|(name, value)| check_name(name).and_then(|()| check_value(value)))
 }
 
 fn check_method(method: &str) -> Result<(), ExchangeError> {
@@ -72,7 +77,10 @@ fn check_method(method: &str) -> Result<(), ExchangeError> {
 
 fn check_path(path: &str) -> Result<(), ExchangeError> {
     if path.len() > PATH_BYTES_MAX {
-        return Err(ExchangeError::TooLarge { what: "path", limit: PATH_BYTES_MAX });
+        return Err(ExchangeError::TooLarge {
+            what: "path",
+            limit: PATH_BYTES_MAX,
+        });
     }
     if !path.starts_with('/') || !path.bytes().all(|b| (0x21..0x7f).contains(&b)) {
         return Err(ExchangeError::MalformedInner("path"));

@@ -72,7 +72,9 @@ impl Epochs {
             keys,
             replay: ReplayCache::new(lifetimes.replay_entries_max),
             began: now,
-            ends: now.plus_seconds(lifetimes.epoch_seconds).plus_seconds(lifetimes.grace_seconds),
+            ends: now
+                .plus_seconds(lifetimes.epoch_seconds)
+                .plus_seconds(lifetimes.grace_seconds),
         };
         self.previous = self.current.replace(epoch);
         if let Some(previous) = &mut self.previous {
@@ -108,14 +110,19 @@ impl Epochs {
             .find(|epoch| epoch.key(key_id).is_some())
             .ok_or(sealing::SealingError::KeyConfig)?;
         epoch.replay.admit(enc_sha256)?;
-        let key = epoch.key(key_id).map(Arc::clone).ok_or(sealing::SealingError::KeyConfig)?;
+        let key = epoch
+            .key(key_id)
+            .map(Arc::clone)
+            .ok_or(sealing::SealingError::KeyConfig)?;
         Ok((key, epoch.number))
     }
 
     /// Whether three quarters of the lifetime or of the replay cache are used, or there is no epoch.
     pub(crate) fn rotation_due(&self, lifetimes: Lifetimes, now: UnixTime) -> bool {
         self.current.as_ref().is_none_or(|epoch| {
-            let due = epoch.began.plus_seconds(lifetimes.epoch_seconds - lifetimes.epoch_seconds / 4);
+            let due = epoch
+                .began
+                .plus_seconds(lifetimes.epoch_seconds - lifetimes.epoch_seconds / 4);
             now >= due || now < epoch.began || epoch.replay.nearly_full()
         })
     }
@@ -126,7 +133,11 @@ mod tests {
     use super::*;
     use sealing::{SealingError, Suite};
 
-    const LIFETIMES: Lifetimes = Lifetimes { epoch_seconds: 100, grace_seconds: 10, replay_entries_max: 8 };
+    const LIFETIMES: Lifetimes = Lifetimes {
+        epoch_seconds: 100,
+        grace_seconds: 10,
+        replay_entries_max: 8,
+    };
 
     fn at(seconds: u64) -> UnixTime {
         UnixTime::from_seconds(seconds)
@@ -134,7 +145,9 @@ mod tests {
 
     fn keys(epochs: &mut Epochs) -> Vec<Arc<KeyPair>> {
         let key_id = epochs.next_key_id();
-        vec![Arc::new(KeyPair::generate(Suite::XWING_SHA256_AES256, key_id).expect("randomness"))]
+        vec![Arc::new(
+            KeyPair::generate(Suite::XWING_SHA256_AES256, key_id).expect("randomness"),
+        )]
     }
 
     fn install(epochs: &mut Epochs, now: u64) -> u8 {
@@ -157,14 +170,28 @@ mod tests {
     fn an_old_key_lives_for_the_grace_and_remembers_what_it_saw() {
         let mut epochs = Epochs::default();
         let first = install(&mut epochs, 1000);
-        assert!(epochs.admit(first, [1; 32], at(1001)).is_ok_and(|(_, number)| number == 1));
+        assert!(
+            epochs
+                .admit(first, [1; 32], at(1001))
+                .is_ok_and(|(_, number)| number == 1)
+        );
         let second = install(&mut epochs, 1050);
         assert_ne!(first, second);
         assert_eq!(epochs.number(), 2);
-        assert!(epochs.admit(first, [2; 32], at(1059)).is_ok_and(|(_, number)| number == 1));
+        assert!(
+            epochs
+                .admit(first, [2; 32], at(1059))
+                .is_ok_and(|(_, number)| number == 1)
+        );
         assert_eq!(refused(&mut epochs, first, 1, 1059), ExchangeError::Replayed);
-        assert_eq!(refused(&mut epochs, first, 3, 1060), SealingError::KeyConfig.into());
-        assert!(epochs.admit(second, [1; 32], at(1060)).is_ok(), "another key, another request");
+        assert_eq!(
+            refused(&mut epochs, first, 3, 1060),
+            SealingError::KeyConfig.into()
+        );
+        assert!(
+            epochs.admit(second, [1; 32], at(1060)).is_ok(),
+            "another key, another request"
+        );
     }
 
     #[test]
@@ -172,7 +199,10 @@ mod tests {
         let mut epochs = Epochs::default();
         let first = install(&mut epochs, 1000);
         assert!(epochs.admit(first, [1; 32], at(1109)).is_ok());
-        assert_eq!(refused(&mut epochs, first, 2, 1110), SealingError::KeyConfig.into());
+        assert_eq!(
+            refused(&mut epochs, first, 2, 1110),
+            SealingError::KeyConfig.into()
+        );
         install(&mut epochs, 1200);
         assert_eq!(epochs.number(), 2, "numbers go on");
     }
@@ -184,7 +214,10 @@ mod tests {
         let key_id = install(&mut epochs, 1000);
         assert!(!epochs.rotation_due(LIFETIMES, at(1074)));
         assert!(epochs.rotation_due(LIFETIMES, at(1075)));
-        assert!(epochs.rotation_due(LIFETIMES, at(999)), "a clock that was set back");
+        assert!(
+            epochs.rotation_due(LIFETIMES, at(999)),
+            "a clock that was set back"
+        );
         for enc in 0..6 {
             epochs.admit(key_id, [enc; 32], at(1000)).expect("new");
         }

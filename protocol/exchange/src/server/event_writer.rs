@@ -67,7 +67,8 @@ impl EventWriter {
         let mut head = stream_head(status, &[("content-type".to_owned(), EVENT_STREAM.to_owned())])?;
         if padding != Padding::Off {
             // The smallest content that fills the unit and whose size takes two bytes.
-            let content = (head.len() + SIZE_BYTES + 64).next_multiple_of(CHUNK_UNIT_BYTES) - head.len() - SIZE_BYTES;
+            let content =
+                (head.len() + SIZE_BYTES + 64).next_multiple_of(CHUNK_UNIT_BYTES) - head.len() - SIZE_BYTES;
             content_chunk_header(content, &mut head);
             write_event_padding(content, &mut head);
         }
@@ -137,7 +138,8 @@ impl EventWriter {
             Media::Chunked => self.sealer.finish(&last, out)?,
             Media::OneShot => {
                 self.whole.extend(&last);
-                self.sealer.finish(&self.padding.fill_bucket(self.whole.into_inner()), out)?;
+                self.sealer
+                    .finish(&self.padding.fill_bucket(self.whole.into_inner()), out)?;
             }
         }
         Ok(delivered.map(|delivered| delivered.receipt()))

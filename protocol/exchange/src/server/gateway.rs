@@ -68,7 +68,11 @@ impl PendingEpoch {
 impl Gateway {
     /// A gateway without keys.
     pub fn new(config: GatewayConfig) -> Arc<Self> {
-        Arc::new(Self { config, epochs: Mutex::default(), replays_refused: AtomicU64::new(0) })
+        Arc::new(Self {
+            config,
+            epochs: Mutex::default(),
+            replays_refused: AtomicU64::new(0),
+        })
     }
 
     /// The configuration.
@@ -89,7 +93,10 @@ impl Gateway {
             })
             .collect::<Result<_, _>>()?;
         let configs: Vec<_> = keys.iter().map(|key| key.key_config().clone()).collect();
-        Ok(PendingEpoch { keys, key_configs: KeyConfig::encode_list(&configs) })
+        Ok(PendingEpoch {
+            keys,
+            key_configs: KeyConfig::encode_list(&configs),
+        })
     }
 
     /// Begins the epoch: from now on requests to its keys are opened. Returns its number, counted from 1.

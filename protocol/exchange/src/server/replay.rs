@@ -14,7 +14,10 @@ pub(crate) struct ReplayCache {
 
 impl ReplayCache {
     pub(crate) fn new(entries_max: usize) -> Self {
-        Self { seen: HashSet::new(), entries_max }
+        Self {
+            seen: HashSet::new(),
+            entries_max,
+        }
     }
 
     /// Admits an encapsulated key once.
@@ -50,6 +53,10 @@ mod tests {
         assert_eq!(cache.admit([0; 32]), Err(ExchangeError::Replayed));
         assert_eq!(cache.admit([3; 32]), Ok(()));
         assert_eq!(cache.admit([4; 32]), Err(ExchangeError::ReplayCacheFull));
-        assert_eq!(cache.admit([0; 32]), Err(ExchangeError::Replayed), "a full cache forgets nothing");
+        assert_eq!(
+            cache.admit([0; 32]),
+            Err(ExchangeError::Replayed),
+            "a full cache forgets nothing"
+        );
     }
 }

@@ -31,7 +31,12 @@ impl RequestReader {
     pub(super) fn new(gateway: Arc<Gateway>, media: Media) -> Self {
         let limit = gateway.config().request_bytes_max;
         let state = State::Header(HeaderReader::new(media, limit));
-        Self { gateway, media, state, inner: Inner::new(limit) }
+        Self {
+            gateway,
+            media,
+            state,
+            inner: Inner::new(limit),
+        }
     }
 
     /// Takes ciphertext as it arrives, at `now`. After an error, abort with [`ExchangeError::problem`].
@@ -88,7 +93,12 @@ struct Inner {
 impl Inner {
     fn new(limit: usize) -> Self {
         let decoder = Decoder::new(Kind::Request, limit);
-        Self { decoder, head: None, body: SecretBuffer::default(), fault: None }
+        Self {
+            decoder,
+            head: None,
+            body: SecretBuffer::default(),
+            fault: None,
+        }
     }
 
     fn open(&mut self, opener: &mut RequestOpener, bytes: &[u8]) -> Result<(), ExchangeError> {
@@ -166,10 +176,18 @@ fn accept(
             _ => headers.push((name, value)),
         }
     }
-    let [date] = dates.as_slice() else { return Err(ProblemCode::MalformedRequest) };
+    let [date] = dates.as_slice() else {
+        return Err(ProblemCode::MalformedRequest);
+    };
     let date = date::parse(date).ok_or(ProblemCode::MalformedRequest)?;
     if date.seconds().abs_diff(now.seconds()) > window_seconds {
         return Err(ProblemCode::DateOutsideWindow);
     }
-    Ok(Request { method, path, headers, token, body })
+    Ok(Request {
+        method,
+        path,
+        headers,
+        token,
+        body,
+    })
 }

@@ -28,7 +28,13 @@ impl Responder {
         epoch: u64,
         request_digest: [u8; 32],
     ) -> Self {
-        Self { sealer, media, padding, epoch, request_digest }
+        Self {
+            sealer,
+            media,
+            padding,
+            epoch,
+            request_digest,
+        }
     }
 
     /// Framing of the answer.
@@ -77,11 +83,19 @@ impl Responder {
         out: &mut Vec<u8>,
     ) -> Result<(), ExchangeError> {
         let body = Completion::new(code.openai_body(param));
-        self.respond(code.outside().status(), "application/json", &body, None, out).map(drop)
+        self.respond(code.outside().status(), "application/json", &body, None, out)
+            .map(drop)
     }
 
     /// Begins a stream of server-sent events with status 200; its head is sent at once.
     pub fn stream(self, out: &mut Vec<u8>) -> Result<EventWriter, ExchangeError> {
-        EventWriter::new(self.sealer, self.media, self.padding, self.epoch, self.request_digest, out)
+        EventWriter::new(
+            self.sealer,
+            self.media,
+            self.padding,
+            self.epoch,
+            self.request_digest,
+            out,
+        )
     }
 }
