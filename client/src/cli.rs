@@ -23,9 +23,9 @@ const STYLES: Styles = Styles::styled()
     .invalid(output::NOTICE);
 
 const LAYERS: &str = "\
-Every flag can also be set by an environment variable (--token-file: ADYTON_TOKEN_FILE) or by a key of the
-configuration file (token_file, at the top or in the command's own table). The command line wins over the
-environment, the environment over the file.
+Every flag can also be set by an environment variable (--token-file: ADYTON_TOKEN_FILE) or by a key of the configuration \
+file (token_file, at the top or in the command's own table). The command line wins over the environment, the \
+environment over the file.
 
 Exit status: 0 accepted or done, 10 rejected, 20 malformed, 30 unsupported, 1 anything else.";
 
@@ -35,8 +35,6 @@ Exit status: 0 accepted or done, 10 rejected, 20 malformed, 30 unsupported, 1 an
     name = "adyton",
     version,
     about = "Talk to a language model inside a verified enclave",
-    long_about = "Talk to a language model inside an enclave that this command has verified: evidence is appraised under \
-                  your policy before a prompt is sealed, and no answer counts unless it is whole.",
     after_help = LAYERS,
     styles = STYLES,
     max_term_width = 110,
@@ -66,8 +64,15 @@ pub struct Global {
     /// Print no progress
     #[arg(long, global = true)]
     pub quiet: bool,
-    /// When to colour; NO_COLOR is honoured
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    /// When to colour: auto, always or never; NO_COLOR is honoured
+    #[arg(
+        hide_possible_values = true,
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t
+    )]
     pub color: Color,
 }
 
@@ -100,7 +105,8 @@ pub enum Command {
         after_help = "Examples:\n  adyton completions bash > ~/.local/share/bash-completion/completions/adyton"
     )]
     Completions {
-        /// The shell
+        /// bash, elvish, fish, powershell or zsh
+        #[arg(hide_possible_values = true)]
         shell: clap_complete::Shell,
     },
     /// Become a child that ends with its parent (internal)
@@ -130,7 +136,13 @@ pub struct Deployment {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Shape {
     /// Padding of requests: off shows their length, sized rounds it up, constant hides it
-    #[arg(long, value_name = "PROFILE", value_enum, default_value_t)]
+    #[arg(
+        hide_possible_values = true,
+        long,
+        value_name = "PROFILE",
+        value_enum,
+        default_value_t
+    )]
     pub padding: Padding,
 }
 
@@ -221,8 +233,8 @@ Examples:
                --ca ca.pem --policy policy.toml --token-file my.token
   curl http://127.0.0.1:8080/v1/models
 
-Any OpenAI client works with base URL http://127.0.0.1:8080/v1. The proxy verifies on start, at every key epoch and
-whenever evidence grows older than the policy allows; when verification fails it refuses (503) and never sends a
+Any OpenAI client works with base URL http://127.0.0.1:8080/v1. The proxy verifies on start, at every key epoch and \
+whenever evidence grows older than the policy allows; when verification fails it refuses (503) and never sends a \
 prompt unsealed.")]
 pub struct Proxy {
     /// Loopback address to listen on; port 0 takes any free one
@@ -261,8 +273,8 @@ Examples:
   adyton audit verify releases.jsonl --checkpoint releases.checkpoint --keys-file log-keys.txt
   adyton audit verify https://broker.example.com:9443 --broker-ca ca.pem --cert owner.pem --cert-key owner.key --key 1d40…
 
-A request log is signed by the receipt key of each boot of the enclave. Where --key and --keys-file do not name it, the
-enclave at --url is verified under --policy and its attested receipt key taken.")]
+A request log is signed by the receipt key of each boot of the enclave. Where --key and --keys-file do not name it, \
+the enclave at --url is verified under --policy and its attested receipt key taken.")]
 pub struct AuditVerify {
     /// The log's entries, one JSON document a line, or the URL of a broker's admin listener
     #[arg(value_name = "FILE|URL")]
@@ -343,8 +355,8 @@ Examples:
   adyton up --dir /tmp/try --port 8080
   adyton up --flavor tdx --ready-file /tmp/ready.json &
 
-Runs broker, host, a SIMULATED enclave and a verifying proxy, with the sample model sealed. State is kept in one
-directory that only you can enter; a second start there uses the same keys and the same sealed model. Nothing
+Runs broker, host, a SIMULATED enclave and a verifying proxy, with the sample model sealed. State is kept in one \
+directory that only you can enter; a second start there uses the same keys and the same sealed model. Nothing \
 protects prompts from this machine: simulated evidence proves plumbing, never security.")]
 pub struct Up {
     /// State directory [default: $XDG_STATE_HOME/adyton, else ~/.local/state/adyton]
@@ -353,8 +365,8 @@ pub struct Up {
     /// Model to seal: safetensors with config.json and tokenizer.json [default: the sample model]
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// Which vendor's evidence the simulated platform speaks
-    #[arg(long, value_enum, default_value_t)]
+    /// Which vendor's evidence the simulated platform speaks: snp or tdx
+    #[arg(hide_possible_values = true, long, value_enum, default_value_t)]
     pub flavor: Flavor,
     /// Port of the OpenAI endpoint on 127.0.0.1; 0 takes any free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]

@@ -181,6 +181,18 @@ pub enum ClientError {
         /// What happened, with its last words.
         problem: String,
     },
+    /// A sibling binary said why it failed.
+    #[error("{name}: {message}")]
+    Tool {
+        /// Which binary.
+        name: String,
+        /// Its own stable code.
+        code: String,
+        /// Its own message.
+        message: String,
+        /// Its own hint.
+        hint: Option<String>,
+    },
     /// State that `up` finds does not fit together.
     #[error("{0}")]
     State(String),
@@ -210,7 +222,7 @@ impl ClientError {
             Self::Key(_) => "key-unusable",
             Self::Unreachable { .. } => "host-unreachable",
             Self::TimedOut { .. } => "host-timeout",
-            Self::Host { code, .. } | Self::Service { code, .. } => code,
+            Self::Host { code, .. } | Self::Service { code, .. } | Self::Tool { code, .. } => code,
             Self::Protocol(_) => "protocol",
             Self::Broken(_) => "answer-broken",
             Self::Receipt(_) => "receipt-invalid",
@@ -247,7 +259,7 @@ impl ClientError {
             Self::Unreachable { .. } | Self::TimedOut { .. } => {
                 "check the URL, and that the host is running and its port is open"
             }
-            Self::Host { hint, .. } => return hint.clone(),
+            Self::Host { hint, .. } | Self::Tool { hint, .. } => return hint.clone(),
             Self::Shared(error) => return error.hint(),
             Self::Protocol(_) => "check that the URL is that of an adyton host",
             Self::Broken(_) => {

@@ -199,7 +199,7 @@ fn has_layers(arg: &Arg) -> bool {
 
 fn with_layers(arg: Arg, tables: &[&Table]) -> Arg {
     if arg.get_long() == Some("config") {
-        return arg.env(environment_name("config"));
+        return arg.env(environment_name("config")).hide_env(true);
     }
     if !has_layers(&arg) {
         return arg;
@@ -208,7 +208,8 @@ fn with_layers(arg: Arg, tables: &[&Table]) -> Arg {
         .get_long()
         .expect("has_layers asks for a long flag")
         .to_owned();
-    let arg = settable_switch(arg).env(environment_name(&flag));
+    // The name of the variable follows from the flag's: help says how once, not at every flag.
+    let arg = settable_switch(arg).env(environment_name(&flag)).hide_env(true);
     let key = key_name(&flag);
     // The innermost table that has the key wins.
     match tables

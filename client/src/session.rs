@@ -24,6 +24,9 @@ use crate::{answer::Answer, discovery, error::ClientError, transport::Transport}
 /// After a rejection, evidence is asked for again at most this often.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// Says what time it is.
+pub type Clock = Box<dyn Fn() -> UnixTime + Send + Sync>;
+
 /// Evidence that was accepted, with the key that it vouches for.
 pub struct Attested {
     evidence: VerifiedEvidence,
@@ -85,7 +88,7 @@ pub struct Session {
     standing: StdMutex<Standing>,
     // Held while evidence is fetched, so that many requests wait for one appraisal.
     renewal: Mutex<()>,
-    clock: fn() -> UnixTime,
+    clock: Clock,
 }
 
 impl Session {
@@ -95,7 +98,7 @@ impl Session {
         verifier: Verifier,
         padding: Padding,
     ) -> Result<Self, ClientError> {
-        Self::open_with_clock(transport, verifier, padding, discovery::now).await
+        Self::open_with_clock(transport, verifier, padding, Box::new(discovery::now)).await
     }
 
     /// The same with another clock, which tests drive.
@@ -103,9 +106,9 @@ impl Session {
         transport: Transport,
         verifier: Verifier,
         padding: Padding,
-        clock: fn() -> UnixTime,
+        clock: Clock,
     ) -> Result<Self, ClientError> {
-        let attested = appraise(&transport, &verifier, clock).await?;
+        let attested = appraise(&transport, &verifier, &clock).await?;
         let standing = StdMutex::new(Standing::Accepted(Arc::new(attested)));
         Ok(Self {
             transport,
@@ -217,7 +220,7 @@ impl Session {
         if let Some(done) = done(self) {
             return done;
         }
-        let (standing, result) = match appraise(&self.transport, &self.verifier, self.clock).await {
+        let (standing, result) = match appraise(&self.transport, &self.verifier, &self.clock).await {
             Ok(attested) => {
                 let attested = Arc::new(attested);
                 (Standing::Accepted(Arc::clone(&attested)), Ok(attested))
@@ -246,7 +249,7 @@ impl Session {
 async fn appraise(
     transport: &Transport,
     verifier: &Verifier,
-    clock: fn() -> UnixTime,
+    clock: &Clock,
 ) -> Result<Attested, ClientError> {
     let fetched = discovery::fetch(transport).await?;
     let evidence = verifier.appraise(&fetched.bundle, &fetched.nonce, clock())?;

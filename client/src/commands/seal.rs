@@ -7,7 +7,17 @@ use std::{ffi::OsString, os::unix::process::CommandExt};
 use crate::{cli::Seal, error::ClientError, up::process};
 
 /// Subcommands of adyton-seal; anything else is what to seal.
-const SUBCOMMANDS: [&str; 6] = ["seal", "keygen", "register", "show", "help", "--version"];
+const SUBCOMMANDS: [&str; 9] = [
+    "seal",
+    "register",
+    "keygen",
+    "public-key",
+    "inspect",
+    "help",
+    "--help",
+    "-h",
+    "--version",
+];
 
 /// Becomes `adyton-seal` with the same arguments. Returns only what kept it from that.
 pub fn run(seal: Seal) -> ClientError {
@@ -26,6 +36,9 @@ pub fn run(seal: Seal) -> ClientError {
 
 /// `adyton seal DIR …` is `adyton-seal seal DIR …`.
 fn arguments(given: Vec<OsString>) -> Vec<OsString> {
+    if given.is_empty() {
+        return given;
+    }
     let named = given
         .first()
         .is_some_and(|first| SUBCOMMANDS.iter().any(|name| first == name));
@@ -48,6 +61,6 @@ mod tests {
             words(&["seal", "./model", "--json"])
         );
         assert_eq!(arguments(words(&["keygen"])), words(&["keygen"]));
-        assert_eq!(arguments(words(&["--help"])), words(&["seal", "--help"]));
+        assert_eq!(arguments(words(&["--help"])), words(&["--help"]));
     }
 }

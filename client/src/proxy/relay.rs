@@ -4,7 +4,7 @@
 //! authenticated end was reached and the receipt checked. Any other answer is passed on only when it is whole. When an
 //! answer breaks, the client gets an error event and a reset connection, never an end.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -34,6 +34,8 @@ const HEADERS_IN: [&str; 2] = ["content-type", "accept"];
 const RECEIPT_HEADER: HeaderName = HeaderName::from_static("adyton-receipt");
 /// What the verification rests on.
 const ASSURANCE_HEADER: HeaderName = HeaderName::from_static("adyton-assurance");
+/// How long a last event has to leave before the connection is reset.
+const FLUSH_PAUSE: Duration = Duration::from_millis(20);
 /// Token files above this are refused (bytes).
 const TOKEN_BYTES_MAX: u64 = 16 << 10;
 
@@ -209,11 +211,15 @@ fn pieces(answer: Answer) -> impl Stream<Item = Result<Bytes, io::Error>> {
                         Some((Ok(wiped(event)), Step::Abort))
                     }
                 },
-                // An error from the body makes the server reset the connection instead of ending the response.
-                Step::Abort => Some((
-                    Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
-                    Step::Ended,
-                )),
+                // An error from the body makes the server reset the connection instead of ending the response; the pause
+                // lets the event before it out.
+                Step::Abort => {
+                    tokio::time::sleep(FLUSH_PAUSE).await;
+                    Some((
+                        Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
+                        Step::Ended,
+                    ))
+                }
                 Step::Ended => None,
             }
         },

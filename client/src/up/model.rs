@@ -16,14 +16,13 @@ use sha2::{Digest, Sha256};
 use super::{
     configs::EnclaveConfig,
     pki::Pki,
-    policies::Accepted,
+    policies::{Accepted, DIGEST_PLACEHOLDER},
     releases::AdminAddress,
     state::StateDir,
     tools::{self, SealRequest},
 };
 use crate::{
     cli::Up,
-    discovery,
     error::ClientError,
     private_file::{self, PUBLIC_MODE},
 };
@@ -42,6 +41,12 @@ const REGISTERED_BYTES_MAX: u64 = 64 << 10;
 const OWNER_KEY: &str = "keys/owner-signing.key";
 /// What this module remembers.
 const REGISTERED: &str = "models/registered.json";
+/// The highest version that a sealing was begun for, in decimal.
+const LAST_VERSION: &str = "models/last-version";
+/// What clients accept.
+const CLIENT_POLICY: &str = "policy/client.toml";
+/// To whom the broker releases the key.
+const RELEASE_POLICY: &str = "policy/release.toml";
 
 /// A sealed model whose key the broker holds.
 pub struct SealedModel {
@@ -55,9 +60,9 @@ impl SealedModel {
     /// For the progress line.
     pub fn summary(&self) -> String {
         let how = if self.reused {
-            "kept from an earlier start"
+            "kept"
         } else {
-            "key registered with the broker"
+            "sealed, key registered"
         };
         format!("{} version {}, {how}", self.model_id, self.version)
     }
@@ -67,7 +72,6 @@ impl SealedModel {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Registered {
-    model_id: String,
     version: u64,
     manifest_digest: String,
     /// SHA-256 over everything that the sealing and the release policy depended on.
@@ -110,7 +114,6 @@ pub async fn prepare(
         model_id: &model_id,
         issuer,
     };
-
     let inputs_sha256 = hex::encode(inputs_digest(&source, &fragment, &config, issuer)?);
     let earlier = registered(state)?;
     if let Some(earlier) = earlier
@@ -132,23 +135,28 @@ pub async fn prepare(
         });
     }
 
-    let version = earlier
-        .filter(|earlier| earlier.model_id == model_id)
-        .map_or(1, |earlier| earlier.version + 1);
+    let version = next_version(state)?;
+    policies.write(DIGEST_PLACEHOLDER)?;
+    let new = sealed.with_extension("new");
+    remove_folder(&new)?;
     let request = SealRequest {
         source: &source,
         model_id: &model_id,
         version,
-        out: &sealed,
+        out: &new,
         owner_key: &state.path(OWNER_KEY),
     };
-    let manifest_digest = tools::seal(&request).await?;
+    let manifest_digest = tools::seal(&request, admin, &state.path(RELEASE_POLICY)).await?;
+    remove_folder(&sealed)?;
+    let renamed = std::fs::rename(&new, &sealed);
+    renamed.map_err(|source| ClientError::Write {
+        path: sealed.clone(),
+        source,
+    })?;
     policies.write(&manifest_digest)?;
-    tools::register(&sealed, admin, &state.path("policy/release.toml")).await?;
     remember(
         state,
         &Registered {
-            model_id: model_id.clone(),
             version,
             manifest_digest,
             inputs_sha256,
@@ -172,18 +180,17 @@ struct Policies<'a> {
 impl Policies<'_> {
     /// `policy/client.toml` and `policy/release.toml` for a sealed model.
     fn write(&self, manifest_digest: &str) -> Result<(), ClientError> {
-        let digest = discovery::parse_32_bytes("the manifest digest", manifest_digest)?;
         let accepted = Accepted {
             platform_fragment: self.fragment,
             enclave_config: self.config,
-            model_digest: &digest,
+            model_digest: manifest_digest,
         };
         let write = |path: &str, text: String| {
             private_file::write(&self.state.path(path), text.as_bytes(), PUBLIC_MODE)
         };
-        write("policy/client.toml", accepted.client_policy()?)?;
+        write(CLIENT_POLICY, accepted.client_policy()?)?;
         write(
-            "policy/release.toml",
+            RELEASE_POLICY,
             accepted.release_policy(self.model_id, self.issuer)?,
         )
     }
@@ -292,6 +299,34 @@ fn registered(state: &StateDir) -> Result<Option<Registered>, ClientError> {
     let read = serde_json::from_str(&text);
     read.map(Some)
         .map_err(|error| ClientError::State(format!("{}: {error}", path.display())))
+}
+
+/// One above every version that a sealing was ever begun for: the broker may have taken one that a crash kept from being
+/// remembered.
+fn next_version(state: &StateDir) -> Result<u64, ClientError> {
+    let path = state.path(LAST_VERSION);
+    let text = if path.exists() {
+        private_file::read_text(&path, REGISTERED_BYTES_MAX)?
+    } else {
+        "0".to_owned()
+    };
+    let last: u64 = text
+        .trim()
+        .parse()
+        .map_err(|_| ClientError::State(format!("{}: no number", path.display())))?;
+    let next = last.saturating_add(1);
+    private_file::write(&path, format!("{next}\n").as_bytes(), PUBLIC_MODE)?;
+    Ok(next)
+}
+
+fn remove_folder(path: &Path) -> Result<(), ClientError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ClientError::Write {
+            path: path.to_owned(),
+            source: error,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn remember(state: &StateDir, registered: &Registered) -> Result<(), ClientError> {

@@ -20,9 +20,12 @@ pub struct Accepted<'a> {
     pub platform_fragment: &'a str,
     /// The measured configuration's bytes.
     pub enclave_config: &'a [u8],
-    /// SHA-256 of the sealed model's signed manifest.
-    pub model_digest: &'a [u8; 32],
+    /// SHA-256 of the sealed model's signed manifest in hexadecimal, or [`DIGEST_PLACEHOLDER`].
+    pub model_digest: &'a str,
 }
+
+/// What adyton-seal replaces by the digest of the model that it has sealed.
+pub const DIGEST_PLACEHOLDER: &str = "@MANIFEST_DIGEST@";
 
 impl Accepted<'_> {
     /// `policy/client.toml`.
@@ -54,7 +57,7 @@ impl Accepted<'_> {
         let mut policy = fragment.map_err(|error| {
             ClientError::State(format!("the simulated platform's policy fragment: {error}"))
         })?;
-        let digests = |digest: &[u8]| Value::Array(vec![Value::String(hex::encode(digest))]);
+        let list = |digest: String| Value::Array(vec![Value::String(digest)]);
         policy.insert("version".to_owned(), Value::Integer(1));
         policy.insert("role".to_owned(), Value::String("inference".to_owned()));
         policy.insert(
@@ -65,10 +68,10 @@ impl Accepted<'_> {
             "collateral_age_seconds_max".to_owned(),
             Value::Integer(COLLATERAL_AGE_SECONDS_MAX),
         );
-        policy.insert("model_digests".to_owned(), digests(self.model_digest));
+        policy.insert("model_digests".to_owned(), list(self.model_digest.to_owned()));
         policy.insert(
             "config_digests".to_owned(),
-            digests(&Sha256::digest(self.enclave_config)),
+            list(hex::encode(Sha256::digest(self.enclave_config))),
         );
         Ok(policy)
     }
@@ -83,7 +86,7 @@ mod tests {
         let accepted = Accepted {
             platform_fragment: "[danger.simulated.snp]\nmeasurements = [\"aa\"]\n",
             enclave_config: b"x",
-            model_digest: &[7; 32],
+            model_digest: DIGEST_PLACEHOLDER,
         };
         let client: Table = accepted.client_policy().expect("a policy").parse().expect("TOML");
         let release: Table = accepted

@@ -16,6 +16,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal};
+use serde_json::Value;
 use tokio::process::{Child as TokioChild, Command};
 
 use crate::error::ClientError;
@@ -94,18 +95,7 @@ impl Process {
         };
         let output = File::create(log).map_err(unwritable)?;
         let errors = output.try_clone().map_err(unwritable)?;
-        let mut command = Command::new(own_binary()?);
-        command
-            .arg("tethered-exec")
-            .arg(std::process::id().to_string())
-            .arg("--")
-            .arg(binary)
-            .args(arguments);
-        command.env_clear().envs(
-            ENVIRONMENT
-                .iter()
-                .filter_map(|name| Some((name, std::env::var_os(name)?))),
-        );
+        let mut command = tethered(binary, arguments)?;
         command
             .stdin(Stdio::null())
             .stdout(output)
@@ -223,7 +213,7 @@ impl Drop for Process {
     }
 }
 
-/// Runs `binary` to its end and gives its standard output; its last words are the error when it fails.
+/// Runs `binary` to its end and gives its standard output. When it fails, its own error is the error.
 pub async fn run_to_end(
     name: &'static str,
     binary: &Path,
@@ -233,6 +223,36 @@ pub async fn run_to_end(
         name: name.to_owned(),
         problem,
     };
+    let mut command = tethered(binary, arguments)?;
+    let output = command
+        .stdin(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .output()
+        .await;
+    let output = output.map_err(|error| failed(format!("does not start: {error}")))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    let document: Value = serde_json::from_str(&text).unwrap_or_default();
+    let field = |key: &str| document["error"][key].as_str().map(str::to_owned);
+    Err(match (field("code"), field("message")) {
+        (Some(code), Some(message)) => ClientError::Tool {
+            name: name.to_owned(),
+            code,
+            message,
+            hint: field("hint"),
+        },
+        _ => {
+            let words = String::from_utf8_lossy(&output.stderr).into_owned() + &text;
+            failed(format!("failed:\n  {}", words.trim().replace('\n', "\n  ")))
+        }
+    })
+}
+
+/// This binary, about to become `binary`, in an environment that holds nothing but an allow-list.
+fn tethered(binary: &Path, arguments: &[OsString]) -> Result<Command, ClientError> {
     let mut command = Command::new(own_binary()?);
     command
         .arg("tethered-exec")
@@ -245,21 +265,5 @@ pub async fn run_to_end(
             .iter()
             .filter_map(|name| Some((name, std::env::var_os(name)?))),
     );
-    let output = command
-        .stdin(Stdio::null())
-        .process_group(0)
-        .kill_on_drop(true)
-        .output()
-        .await;
-    let output = output.map_err(|error| failed(format!("does not start: {error}")))?;
-    if output.status.success() {
-        return String::from_utf8(output.stdout).map_err(|_| failed("printed no text".to_owned()));
-    }
-    let mut words = output.stderr;
-    words.extend_from_slice(&output.stdout);
-    let words = String::from_utf8_lossy(&words);
-    Err(failed(format!(
-        "failed:\n  {}",
-        words.trim().replace('\n', "\n  ")
-    )))
+    Ok(command)
 }

@@ -78,7 +78,7 @@ pub async fn start(
 
     steps.begin("SIMULATED platform");
     tools::manufacture(&state.path("platform")).await?;
-    steps.done(format!("signs {} evidence in software", vendor(up.flavor)));
+    steps.done(format!("signs {} evidence", vendor(up.flavor)));
 
     steps.begin("key broker");
     let broker = start_broker(state, &pki, running).await?;

@@ -9,8 +9,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::{BAD, FAINT, GOOD, Output};
 
-/// Column at which the time stands.
-const NAME_CHARS: usize = 52;
+/// Width of a step's name.
+const NAME_CHARS: usize = 22;
+/// Width of what is said about it.
+const DETAIL_CHARS: usize = 42;
 
 /// The step that is under way.
 pub struct Steps {
@@ -52,14 +54,9 @@ impl Steps {
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
-        let line = if detail.is_empty() {
-            name
-        } else {
-            format!("{name}  {detail}")
-        };
         let seconds = began.elapsed().as_secs_f64();
         self.output.progress(&format!(
-            "  {mark} {line:NAME_CHARS$} {FAINT}{seconds:5.2} s{FAINT:#}"
+            "  {mark} {name:NAME_CHARS$} {detail:DETAIL_CHARS$} {FAINT}{seconds:5.2} s{FAINT:#}"
         ));
     }
 }

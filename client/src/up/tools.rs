@@ -26,13 +26,6 @@ pub async fn manufacture(platform: &Path) -> Result<(), ClientError> {
         .map(drop)
 }
 
-/// The launch measurement of the enclave's binary with this configuration, in hexadecimal.
-pub async fn measure(flavor: Flavor, config: &Path) -> Result<String, ClientError> {
-    let arguments = words(&["measure", "--flavor", flavor.as_str(), "--config"], &[config]);
-    let printed = process::run_to_end(ENCLAVE, &enclave_binary()?, &arguments).await?;
-    Ok(printed.trim().to_owned())
-}
-
 /// The `[danger.simulated.…]` table of a policy that accepts this platform and this configuration.
 pub async fn policy_fragment(platform: &Path, flavor: Flavor, config: &Path) -> Result<String, ClientError> {
     let mut arguments = words(&["anchors", "--platform"], &[platform]);
@@ -68,19 +61,48 @@ pub struct SealRequest<'a> {
     pub owner_key: &'a Path,
 }
 
-/// TODO
-pub async fn seal(_request: &SealRequest<'_>) -> Result<String, ClientError> {
-    Ok(String::new())
+/// Seals a model and registers its key with the broker; gives the manifest's digest in hexadecimal.
+pub async fn seal(
+    request: &SealRequest<'_>,
+    admin: &AdminAddress,
+    policy: &Path,
+) -> Result<String, ClientError> {
+    let version = request.version.to_string();
+    let words = [
+        "seal",
+        "--json",
+        "--quiet",
+        "--model-id",
+        request.model_id,
+        "--model-version",
+        &version,
+    ];
+    let mut arguments: Vec<OsString> = words.map(OsString::from).to_vec();
+    for (flag, value) in [
+        ("--out", request.out),
+        ("--owner-key", request.owner_key),
+        ("--ca", &admin.ca),
+        ("--cert", &admin.certificate),
+        ("--key", &admin.private_key),
+        ("--policy", policy),
+    ] {
+        arguments.extend([flag.into(), value.as_os_str().to_owned()]);
+    }
+    arguments.extend([
+        "--broker".into(),
+        OsString::from(&admin.url),
+        "--".into(),
+        request.source.into(),
+    ]);
+    let printed = process::run_to_end(SEAL, &process::sibling(SEAL)?, &arguments).await?;
+    text_of(&printed, "manifest_digest")
 }
 
-/// TODO
-pub async fn register(_sealed: &Path, _admin: &AdminAddress, _policy: &Path) -> Result<(), ClientError> {
-    Ok(())
-}
-
-/// TODO
-pub async fn manifest_digest(_sealed: &Path, _owner_key: &Path) -> Result<String, ClientError> {
-    Ok(String::new())
+/// The digest of a sealed model's manifest, whose signature is checked.
+pub async fn manifest_digest(sealed: &Path, owner_key: &Path) -> Result<String, ClientError> {
+    let arguments = words(&["inspect", "--json", "--owner-key"], &[owner_key, sealed]);
+    let printed = process::run_to_end(SEAL, &process::sibling(SEAL)?, &arguments).await?;
+    text_of(&printed, "manifest_digest")
 }
 
 fn text_of(printed: &str, key: &str) -> Result<String, ClientError> {
