@@ -217,6 +217,7 @@ impl Writer {
             }
             self.write(&mut waiting).await;
         }
+        self.log.store().close().await;
     }
 
     /// Writes the waiting records in one transaction and answers each.

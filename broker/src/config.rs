@@ -77,7 +77,8 @@ pub struct ReleaseConfig {
     pub certificate: PathBuf,
     /// PEM private key of the certificate, mode 0600.
     pub private_key: PathBuf,
-    /// Connections open at once (default 1024); further ones wait in the listen queue.
+    /// Connections open at once (default 256, each with at most 1.1 MiB of request); further ones wait in the listen
+    /// queue.
     #[serde(default = "connections_max")]
     pub connections_max: usize,
     /// Appraisals waiting or running at once (default 256); further requests are refused with `busy`.
@@ -123,7 +124,7 @@ fn refusals_per_minute_max() -> u32 {
     600
 }
 fn connections_max() -> usize {
-    1024
+    256
 }
 fn appraisals_max() -> usize {
     256
@@ -206,7 +207,7 @@ mod tests {
     fn the_sample_file_is_valid_and_paths_are_relative_to_it() {
         let config = Config::parse(SAMPLE, Path::new("/state")).expect("the sample is valid");
         assert_eq!(config.store.file, Path::new("/state/broker.sqlite"));
-        assert_eq!(config.release.connections_max, 1024);
+        assert_eq!(config.release.connections_max, 256);
         assert_eq!(config.kek.id, "tenant");
     }
 

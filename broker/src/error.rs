@@ -68,6 +68,9 @@ pub enum BrokerError {
     /// The audit log cannot be taken up.
     #[error("audit log: {0}")]
     Audit(#[from] audit::AuditError),
+    /// There is no log to verify yet.
+    #[error("nothing was recorded yet")]
+    LogEmpty,
     /// A model policy that is no policy.
     #[error("policy: {0}")]
     Policy(String),
@@ -103,6 +106,7 @@ impl BrokerError {
             Self::Random => "random",
             Self::AuditUnavailable => "audit-unavailable",
             Self::Audit(error) => error.code(),
+            Self::LogEmpty => "log-empty",
             Self::Policy(_) => "policy",
             Self::Registration { code, .. } => code,
             Self::UnknownModel => "unknown-model",
@@ -133,6 +137,9 @@ impl BrokerError {
                 "free space for the store; nothing is released until records can be written"
             }
             Self::Audit(error) => error.hint(),
+            Self::LogEmpty => {
+                "if this broker has recorded before, its store was replaced: compare with a copy of the log"
+            }
             Self::Policy(_) => "correct the policy file: every key is required and unknown ones are refused",
             Self::Registration { code, .. } => match *code {
                 "rolled-back" => "register a version above the registered one",

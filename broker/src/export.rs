@@ -4,7 +4,12 @@ use std::io::Write;
 
 use audit::{Report, verify_log};
 
-use crate::{config::Config, error::Result, service::log_verifier, store::Store};
+use crate::{
+    config::Config,
+    error::{BrokerError, Result},
+    service::log_verifier,
+    store::Store,
+};
 
 /// A log that was read and verified.
 pub struct VerifiedLog {
@@ -23,6 +28,9 @@ pub async fn read(config: &Config) -> Result<VerifiedLog> {
     let verifier = log_verifier(&config.audit.log_key)?;
     let (_store, reader) = Store::open(&config.store.file, config.store.bytes_max).await?;
     let held = reader.entries(0, u32::MAX).await?;
+    if held.signed_checkpoint.is_empty() && held.entries.is_empty() {
+        return Err(BrokerError::LogEmpty);
+    }
     let report = verify_log(&held.entries, &held.signed_checkpoint, &verifier)?;
     Ok(VerifiedLog {
         report,

@@ -15,8 +15,8 @@ use crate::{
 
 /// First bytes of the associated data of a registration.
 const DOMAIN: &[u8] = b"adyton registration v1";
-/// SQLite's integers are signed.
-const VERSION_MAX: u64 = i64::MAX as u64;
+/// The largest integer that every reader of a record reads exactly (RFC 7493 section 2.2).
+const VERSION_MAX: u64 = (1 << 53) - 1;
 
 /// The key to which owners seal; a new one at every start.
 pub struct RegistrationKey(KeyPair);
@@ -87,7 +87,7 @@ impl Registration<'_> {
             return Err(refused("malformed-request", "the policy is for another model"));
         }
         if !(1..=VERSION_MAX).contains(&self.version) {
-            return Err(refused("malformed-request", "version must be 1 to 2^63 - 1"));
+            return Err(refused("malformed-request", "version must be 1 to 2^53 - 1"));
         }
         OwnerPublicKey::from_hex(self.owner_key)
             .map_err(|_| refused("malformed-request", "owner_key is no manifest-signing key"))?;

@@ -244,6 +244,7 @@ impl Broker {
         }
         self.connections.close();
         let _ = tokio::time::timeout(self.step, self.connections.wait()).await;
+        self.shared.reader.close().await;
         drop(self.shared);
         let _ = tokio::time::timeout(self.step, self.writer).await;
         log.write(Line::new(Event::Stopped));

@@ -47,8 +47,8 @@ pub(crate) struct ModelRow {
 
 /// The writer's side of the store. Held by the one task that writes records.
 pub struct Store {
-    writer: tokio::sync::Mutex<SqliteConnection>,
-    read_back: SqliteConnection,
+    writer: Held,
+    read_back: Held,
     riding: Mutex<Vec<RowChange>>,
     history: History,
     // The kernel gives the lock back when the descriptor closes, however the process ends.
@@ -56,7 +56,28 @@ pub struct Store {
 }
 
 /// A reader's side of the store.
-pub struct Reader(tokio::sync::Mutex<SqliteConnection>);
+pub struct Reader(Held);
+
+/// A connection until it is closed.
+struct Held(tokio::sync::Mutex<Option<SqliteConnection>>);
+
+impl Held {
+    async fn open(options: &SqliteConnectOptions) -> std::result::Result<Self, sqlx::Error> {
+        let connection = SqliteConnection::connect_with(options).await?;
+        Ok(Self(tokio::sync::Mutex::new(Some(connection))))
+    }
+
+    fn alone(&mut self) -> std::result::Result<&mut SqliteConnection, sqlx::Error> {
+        self.0.get_mut().as_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    async fn close(&self) {
+        if let Some(connection) = self.0.lock().await.take() {
+            // Everything that was promised is durable already.
+            let _ = connection.close().await;
+        }
+    }
+}
 
 impl Store {
     /// Opens the store, making it on the first start; refused while another process has it open.
@@ -75,12 +96,11 @@ impl Store {
             .page_size(PAGE_BYTES as u32)
             .pragma("trusted_schema", "OFF")
             .pragma("max_page_count", (bytes_max / PAGE_BYTES).to_string());
-        let mut writer = SqliteConnection::connect_with(&options).await?;
-        sqlx::migrate!("./migrations").run(&mut writer).await?;
+        let mut writer = Held::open(&options).await?;
+        sqlx::migrate!("./migrations").run(writer.alone()?).await?;
         let reading = options.pragma("query_only", "ON");
-        let read_back = SqliteConnection::connect_with(&reading).await?;
-        let reader = SqliteConnection::connect_with(&reading).await?;
-        let writer = tokio::sync::Mutex::new(writer);
+        let read_back = Held::open(&reading).await?;
+        let reader = Reader(Held::open(&reading).await?);
         let store = Self {
             writer,
             read_back,
@@ -88,7 +108,7 @@ impl Store {
             history: History::default(),
             _lock: lock,
         };
-        Ok((store, Reader(tokio::sync::Mutex::new(reader))))
+        Ok((store, reader))
     }
 
     /// What the log said when it was loaded.
@@ -101,9 +121,16 @@ impl Store {
         *self.riding.lock().unwrap_or_else(PoisonError::into_inner) = changes;
     }
 
+    /// Closes the files. What is asked of the store after that fails.
+    pub(crate) async fn close(&self) {
+        self.read_back.close().await;
+        self.writer.close().await;
+    }
+
     /// Writes, syncs and takes back some pages: as much as a batch of records needs.
     pub(crate) async fn probe(&self) -> Written {
-        let writer = &mut *self.writer.lock().await;
+        let mut held = self.writer.0.lock().await;
+        let writer = held.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         let probed = async {
             begin(writer).await?;
             sqlx::query("INSERT INTO probe (pages) VALUES (zeroblob(65536))")
@@ -196,15 +223,15 @@ impl audit::Store for Store {
 
     async fn commit(&mut self, batch: &Batch) -> std::result::Result<ReadBack, sqlx::Error> {
         let changes = std::mem::take(&mut *self.riding.lock().unwrap_or_else(PoisonError::into_inner));
-        let writer = self.writer.get_mut();
+        let writer = self.writer.alone()?;
         begin(writer).await?;
         let written = write_batch(writer, batch, &changes).await;
         end(writer, written).await?;
-        read_from(&mut self.read_back, index(batch.first_index)?, i64::MAX).await
+        read_from(self.read_back.alone()?, index(batch.first_index)?, i64::MAX).await
     }
 
     async fn load(&mut self) -> std::result::Result<ReadBack, sqlx::Error> {
-        let held = read_from(&mut self.read_back, 0, i64::MAX).await?;
+        let held = read_from(self.read_back.alone()?, 0, i64::MAX).await?;
         self.history = History::default();
         for entry in &held.entries {
             self.history.push(entry);
@@ -214,21 +241,28 @@ impl audit::Store for Store {
 }
 
 impl Reader {
+    /// Closes the file.
+    pub(crate) async fn close(&self) {
+        self.0.close().await;
+    }
+
     /// Up to `limit` entries from `first` on, with the newest checkpoint.
     ///
     /// # Errors
     /// A fault of the store.
     pub async fn entries(&self, first: u64, limit: u32) -> Result<ReadBack> {
-        let mut connection = self.0.lock().await;
-        Ok(read_from(&mut connection, index(first)?, i64::from(limit)).await?)
+        let mut held = self.0.0.lock().await;
+        let connection = held.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        Ok(read_from(connection, index(first)?, i64::from(limit)).await?)
     }
 
     /// The model table, each row checked against the log and completed from it.
     pub(crate) async fn models(&self, history: &History) -> Result<Vec<RegisteredModel>> {
-        let mut connection = self.0.lock().await;
+        let mut held = self.0.0.lock().await;
+        let connection = held.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         let rows =
             sqlx::query("SELECT model_id, version, manifest_digest, owner_key, policy, wrap FROM model")
-                .fetch_all(&mut *connection)
+                .fetch_all(connection)
                 .await?;
         if rows.len() != history.models() {
             return Err(BrokerError::LogDamaged(

@@ -134,6 +134,7 @@ async fn what_was_not_sealed_together_is_not_registered() {
             "malformed-request",
         ),
         (change("version", json!(0)), 400, "malformed-request"),
+        (change("version", json!(1u64 << 53)), 400, "malformed-request"),
         (change("version", json!(-1)), 400, "malformed-request"),
         (change("owner_key", json!("00")), 400, "malformed-request"),
         (change("manifest_digest", json!("11")), 400, "malformed-request"),

@@ -287,9 +287,33 @@ async fn a_broker_killed_at_any_moment_leaves_no_release_without_its_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_ends_the_process_in_order() {
+async fn sigterm_ends_the_process_in_order_and_the_log_can_be_exported() {
     let deployment = Deployment::new(Options::default());
+    let config = deployment.path("broker.toml");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adyton-broker"));
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(&config)
+            .output()
+            .expect("runs")
+    };
+    assert!(run(&["init"]).status.success());
+    let empty = run(&["audit", "verify"]);
+    assert_eq!(empty.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&empty.stderr).contains("log-empty"));
+
     let mut process = Process::start(&deployment);
+    let enclave = Enclave::new(Flavor::Snp);
+    let owner = Owner::new(process.admin, &deployment.owner);
+    let answer = owner
+        .register(MODEL, MANIFEST, 1, &deployment.policy(&enclave))
+        .await;
+    assert_eq!(answer.status, 200, "{:?}", answer.json);
+    let _ = released(enclave.ask(process.release).await);
+    let busy = run(&["audit", "verify"]);
+    assert!(String::from_utf8_lossy(&busy.stderr).contains("already-running"));
     let pid = process.child.id().to_string();
     assert!(
         Command::new("kill")
@@ -302,12 +326,21 @@ async fn sigterm_ends_the_process_in_order() {
         .await
         .expect("no panic");
     assert!(status.expect("ends").success());
-    let broker_binary = env!("CARGO_BIN_EXE_adyton-broker");
-    let config = deployment.path("broker.toml");
-    let verified = Command::new(broker_binary)
-        .args(["audit", "verify", "--config"])
-        .arg(&config)
-        .output();
-    // An empty log has no checkpoint yet: nothing to verify, and that is said.
-    assert_eq!(verified.expect("runs").status.code(), Some(10));
+
+    let verified = run(&["audit", "verify", "--json"]);
+    assert!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stderr)
+    );
+    let report: serde_json::Value = serde_json::from_slice(&verified.stdout).expect("JSON");
+    assert_eq!(report["entries"], 2);
+    let exported = run(&["audit", "export"]);
+    let lines: Vec<_> = exported
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines.iter().all(|line| audit::Entry::parse(line).is_ok()));
 }
