@@ -1,5 +1,7 @@
 //! The way back to the client while something runs: what happens next, and sending what is sealed.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, Interval, sleep_until, timeout_at};
@@ -9,6 +11,9 @@ use crate::{
     engine::{Progress, Running},
     transport::Frames,
 };
+
+/// How long a host may leave the last pieces unread once the deadline has passed.
+const LAST_SECONDS_MAX: Duration = Duration::from_secs(5);
 
 /// What happens next.
 pub(crate) enum Step {
@@ -55,10 +60,14 @@ impl Connection {
         matches!(timeout_at(self.deadline, send).await, Ok(Ok(())))
     }
 
-    /// Sends the last ciphertext and the end. A refusal for being late still gets a moment.
+    /// Gives what is computed already, or a refusal for being late, a moment to go out.
+    pub(crate) fn grant_moment(&mut self) {
+        self.deadline = self.deadline.max(Instant::now() + LAST_SECONDS_MAX);
+    }
+
+    /// Sends the last ciphertext and the end.
     pub(crate) async fn finish(&mut self, sealed: Vec<u8>) -> bool {
-        let last = Instant::now() + LAST_SECONDS_MAX;
-        self.deadline = self.deadline.max(last);
+        self.grant_moment();
         self.send(sealed).await
             && matches!(
                 timeout_at(self.deadline, self.frames.send(Frame::End)).await,
@@ -67,13 +76,65 @@ impl Connection {
     }
 }
 
-const LAST_SECONDS_MAX: std::time::Duration = std::time::Duration::from_secs(5);
-
 async fn tick(ticks: Option<&mut Interval>) {
     match ticks {
         Some(ticks) => {
             ticks.tick().await;
         }
         None => core::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{net::UnixStream, sync::mpsc};
+    use tokio_util::codec::Framed;
+    use wire::frame::FrameCodec;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(20);
+
+    fn pair() -> (Connection, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap_or_else(|error| panic!("{error}"));
+        (
+            Connection::new(Framed::new(ours, FrameCodec), Instant::now() + SOON),
+            theirs,
+        )
+    }
+
+    /// A generation that never says anything.
+    fn silent() -> (mpsc::Sender<Progress>, Running) {
+        let (sender, progress) = mpsc::channel(1);
+        (
+            sender,
+            Running::new(0, progress, tokio::task::spawn_blocking(|| ())),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_request_ends_at_its_deadline() {
+        let (mut connection, _host) = pair();
+        let (_sender, mut running) = silent();
+        assert!(matches!(
+            connection.next(&mut running, None).await,
+            Step::Deadline
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_host_that_goes_away_is_noticed_while_nothing_is_sent() {
+        let (mut connection, host) = pair();
+        connection.deadline += Duration::from_secs(60);
+        let (_sender, mut running) = silent();
+        drop(host);
+        assert!(matches!(connection.next(&mut running, None).await, Step::Gone));
+    }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_read_holds_nothing_after_the_deadline() {
+        let (mut connection, host) = pair();
+        assert!(!connection.send(vec![0; 16 << 20]).await);
+        drop(host);
     }
 }

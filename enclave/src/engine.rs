@@ -4,7 +4,7 @@
 use inference::{
     ChatMessage, Engine, FinishReason, GenerateRequest, InferenceError, PromptInput, SecretText, Usage,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 use wire::ProblemCode;
 
 use crate::api::{
@@ -35,9 +35,23 @@ pub(crate) struct Running {
     /// Tokens of the prompt.
     pub(crate) prompt_tokens: usize,
     progress: mpsc::Receiver<Progress>,
+    thread: JoinHandle<()>,
 }
 
 impl Running {
+    #[cfg(test)]
+    pub(crate) fn new(
+        prompt_tokens: usize,
+        progress: mpsc::Receiver<Progress>,
+        thread: JoinHandle<()>,
+    ) -> Self {
+        Self {
+            prompt_tokens,
+            progress,
+            thread,
+        }
+    }
+
     /// What comes next. A thread that went without a word is a fault of ours.
     pub(crate) async fn next(&mut self) -> Progress {
         self.progress
@@ -46,13 +60,20 @@ impl Running {
             .unwrap_or(Progress::Failed(ProblemCode::Internal.into()))
     }
 
+    /// Cancels what still runs and waits until its place is free: one step of the engine at most.
+    pub(crate) async fn end(self) {
+        drop(self.progress);
+        let _ = self.thread.await; // a panic there was told as a fault
+    }
+
     /// What is there already.
     pub(crate) fn try_next(&mut self) -> Option<Progress> {
         self.progress.try_recv().ok()
     }
 }
 
-/// Tokenises and starts. `slot` is held until the engine is done with the request, cancelled ones included.
+/// Tokenises and starts. `slot` is held until the engine is done with the request, cancelled ones included, and is
+/// free before the end is told: whoever has an answer can ask again.
 pub(crate) async fn start(
     engine: &std::sync::Arc<Engine>,
     parameters: Parameters,
@@ -62,11 +83,11 @@ pub(crate) async fn start(
     let (started, start) = tokio::sync::oneshot::channel();
     let (sender, progress) = mpsc::channel(PIECES_MAX);
     let engine = std::sync::Arc::clone(engine);
-    tokio::task::spawn_blocking(move || {
-        let _slot = slot;
+    let thread = tokio::task::spawn_blocking(move || {
         let generation = match generation(&engine, &parameters) {
             Ok(generation) => generation,
             Err(error) => {
+                drop(slot);
                 let _ = started.send(Err(api_error(&error))); // the request may be gone
                 return;
             }
@@ -74,17 +95,24 @@ pub(crate) async fn start(
         drop(parameters); // the prompt is wiped before the first token
         let prompt_tokens = generation.usage().prompt_tokens;
         if prompt_tokens > prompt_tokens_max {
+            drop((generation, slot));
             let _ = started.send(Err(ProblemCode::PromptTooLong.into()));
             return;
         }
-        if started.send(Ok(prompt_tokens)).is_ok() {
-            forward(generation, &sender);
+        if started.send(Ok(prompt_tokens)).is_err() {
+            return;
+        }
+        let last = forward(generation, &sender);
+        drop(slot);
+        if let Some(last) = last {
+            let _ = sender.blocking_send(last); // the request may be gone
         }
     });
     let prompt_tokens = start.await.map_err(|_| ProblemCode::Internal)??;
     Ok(Running {
         prompt_tokens,
         progress,
+        thread,
     })
 }
 
@@ -109,21 +137,17 @@ fn generation(engine: &Engine, parameters: &Parameters) -> Result<inference::Gen
     })
 }
 
-/// Moves pieces until the end, a fault, or until nobody takes them.
-fn forward(mut generation: inference::Generation, sender: &mpsc::Sender<Progress>) {
+/// Moves pieces and gives what is to be told last. `None` when nobody takes them: dropping the generation cancels it.
+fn forward(mut generation: inference::Generation, sender: &mpsc::Sender<Progress>) -> Option<Progress> {
     while let Some(piece) = generation.next() {
-        let progress = match piece {
-            Ok(piece) => Progress::Piece(piece.text),
-            Err(error) => Progress::Failed(api_error(&error)),
-        };
-        if sender.blocking_send(progress).is_err() {
-            return; // the request is gone: dropping the generation cancels it
+        match piece {
+            Ok(piece) => sender.blocking_send(Progress::Piece(piece.text)).ok()?,
+            Err(error) => return Some(Progress::Failed(api_error(&error))),
         }
     }
     let usage = generation.usage();
-    if let Some(finish) = generation.finish_reason() {
-        let _ = sender.blocking_send(Progress::End { finish, usage }); // as above
-    }
+    let finish = generation.finish_reason()?;
+    Some(Progress::End { finish, usage })
 }
 
 /// What the client is told of an engine's fault.

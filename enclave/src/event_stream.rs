@@ -22,7 +22,7 @@ use crate::{
 pub(crate) async fn answer(
     exchange: &mut Exchange<'_>,
     responder: Responder,
-    mut running: Running,
+    running: &mut Running,
     answer: &Answer<'_>,
 ) -> Ended {
     let mut out = Vec::new();
@@ -44,18 +44,13 @@ pub(crate) async fn answer(
         }
         let step = match next.take() {
             Some(progress) => Step::Progress(progress),
-            None => {
-                exchange
-                    .connection
-                    .next(&mut running, stream.ticks.as_mut())
-                    .await
-            }
+            None => exchange.connection.next(running, stream.ticks.as_mut()).await,
         };
         let written = match step {
             Step::Progress(Progress::Piece(piece)) => {
                 let mut text = CompletionText::new();
                 text.push(piece.expose_text());
-                next = gather(&mut running, &mut text);
+                next = gather(running, &mut text);
                 if text.is_empty() {
                     Ok(())
                 } else {
@@ -142,6 +137,7 @@ impl EventStream {
             if !self.writer.is_waiting() {
                 return true;
             }
+            exchange.connection.grant_moment();
             let ticked = self.writer.tick(out).is_ok();
             if !ticked || !exchange.connection.send(core::mem::take(out)).await {
                 return false;

@@ -147,7 +147,7 @@ pub(crate) struct Exchange<'a> {
 
 impl Exchange<'_> {
     async fn answer(&mut self, request: Request, responder: Responder) -> Ended {
-        let (running, shape, stream, include_usage) = match self.handle(request).await {
+        let (mut running, shape, stream, include_usage) = match self.handle(request).await {
             Ok(Handled::Document(body)) => return self.respond(responder, &body, Usage::default()).await,
             Ok(Handled::Running {
                 running,
@@ -164,11 +164,13 @@ impl Exchange<'_> {
         }
         let model = self.serving.config.model.id.as_str();
         let answer = Answer::new(shape, &random, now().seconds(), model, include_usage);
-        if stream {
-            event_stream::answer(self, responder, running, &answer).await
+        let ended = if stream {
+            event_stream::answer(self, responder, &mut running, &answer).await
         } else {
-            self.whole(responder, running, &answer).await
-        }
+            self.whole(responder, &mut running, &answer).await
+        };
+        running.end().await;
+        ended
     }
 
     /// Steps 2 and 3 up to the start of the computation.
@@ -219,10 +221,10 @@ impl Exchange<'_> {
         })
     }
 
-    async fn whole(&mut self, responder: Responder, mut running: Running, answer: &Answer<'_>) -> Ended {
+    async fn whole(&mut self, responder: Responder, running: &mut Running, answer: &Answer<'_>) -> Ended {
         let mut text = CompletionText::new();
         loop {
-            match self.connection.next(&mut running, None).await {
+            match self.connection.next(running, None).await {
                 Step::Progress(Progress::Piece(piece)) => text.push(piece.expose_text()),
                 Step::Progress(Progress::End { finish, usage }) => {
                     return self.complete(responder, answer, &text, finish, usage).await;

@@ -31,8 +31,8 @@ pub(crate) struct Identity {
     pub(crate) wrap: KeyPair,
     /// Signs receipts.
     pub(crate) receipts: ReceiptSigner,
-    /// Signs checkpoints of the audit trail. Its public half is in the model document, which clients read sealed
-    /// and with a receipt.
+    /// Signs checkpoints of the audit trail, with the receipt key: the one signing key that the statement names, so
+    /// that whoever verified the evidence can verify the trail. Both sign under domains of their own.
     pub(crate) checkpoints: audit::LogSigner,
     /// Authenticates the enclave's end of the broker connection.
     pub(crate) tls: TlsIdentity,
@@ -53,9 +53,9 @@ impl Identity {
         getrandom::fill(&mut boot_id).map_err(|_| EnclaveError::Keys("no randomness"))?;
         let suite = sealing::Profile::from(profile).suites()[0];
         let wrap = KeyPair::generate(suite, WRAP_KEY_ID).map_err(|_| EnclaveError::Keys("wrap key"))?;
-        let receipts = ReceiptSigner::generate().map_err(|_| EnclaveError::Keys("receipt key"))?;
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut_slice()).map_err(|_| EnclaveError::Keys("no randomness"))?;
+        let receipts = ReceiptSigner::from_seed(&seed);
         let origin = audit_origin(&boot_id);
         let checkpoints =
             audit::LogSigner::new(&origin, &seed).map_err(|_| EnclaveError::Keys("checkpoint key"))?;

@@ -4,7 +4,7 @@
 //! `run` is the enclave; the other commands are the manufacturer's and the launcher's part of the simulation.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout)] // the commands speak to a person; `run` prints nothing
+#![allow(clippy::print_stdout, clippy::print_stderr)] // the commands speak to a person; `run` prints nothing
 
 use std::{
     path::{Path, PathBuf},
@@ -124,7 +124,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("error: {error:#}");
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }

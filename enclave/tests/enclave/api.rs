@@ -10,7 +10,7 @@ const GREEDY: &str = r#","temperature":0,"max_tokens":12"#;
 
 #[tokio::test]
 async fn a_chat_is_answered_with_a_receipt() {
-    let system = Deployment::serving(&Settings::default()).await;
+    let mut system = Deployment::serving(&Settings::default()).await;
     let client = system.client().await;
     let answer = client.chat(GREEDY).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -36,8 +36,10 @@ async fn a_chat_is_answered_with_a_receipt() {
     assert_eq!(receipt.model_digest, system.deployment.manifest_digest);
     assert_eq!(document["usage"]["prompt_tokens"], receipt.prompt_tokens);
     assert_eq!(document["usage"]["completion_tokens"], receipt.completion_tokens);
-    let status = system.status().await.expect("a status");
-    assert_eq!((status.requests_total, status.requests_active), (1, 0));
+    let status = system
+        .wait_for("idle", |status| status.requests_active == 0)
+        .await;
+    assert_eq!(status.requests_total, 1);
     assert_eq!(
         (status.tokens_in_total, status.tokens_out_total),
         (receipt.prompt_tokens, receipt.completion_tokens)
@@ -205,21 +207,31 @@ async fn bad_requests_are_told_apart() {
     let client = system.client().await;
     let chat = |content: &str, extra: &str| chat_body(MODEL, content, extra).into_bytes();
     let invalid_utf8 = [&chat("", "")[..20], &[0xff, 0xfe], b"\"}"].concat();
-    let cases: [(Vec<u8>, u16, &str, Option<&str>); 13] = [
+    let cases: [(Vec<u8>, u16, &str, Option<&str>); 14] = [
         (
             chat_body("other", "x", "").into_bytes(),
             404,
             "unknown-model",
             Some("model"),
         ),
-        (chat(&"word ".repeat(40), ""), 400, "prompt-too-long", None),
+        (
+            chat(&"Zebra 9 quilt. ".repeat(60), ""),
+            400,
+            "prompt-too-long",
+            None,
+        ),
         (chat(&"a".repeat(1_000_000), ""), 400, "prompt-too-long", None),
         (chat(&"a".repeat(2_000_001), ""), 400, "prompt-too-long", None),
         (invalid_utf8, 400, "invalid-utf8", None),
         (chat("a\0b", ""), 400, "invalid-parameter", Some("messages")),
         (b"{\"model\":\0}".to_vec(), 400, "malformed-request", None),
         (b"{".to_vec(), 400, "malformed-request", None),
-        (vec![b'['; 1_000_000], 400, "malformed-request", None),
+        (
+            [&b"{\"tools\":"[..], &[b'['; 1_000_000]].concat(),
+            400,
+            "malformed-request",
+            None,
+        ),
         (chat("x", r#","n":2"#), 400, "invalid-parameter", Some("n")),
         (
             chat("x", r#","tools":[{"type":"function"}]"#),
@@ -232,6 +244,12 @@ async fn bad_requests_are_told_apart() {
             400,
             "invalid-parameter",
             Some("temperature"),
+        ),
+        (
+            chat("x", r#","max_tokens":33"#),
+            400,
+            "invalid-parameter",
+            Some("max_tokens"),
         ),
         (
             chat("x", r#","max_tokens":0"#),

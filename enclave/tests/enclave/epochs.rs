@@ -15,11 +15,16 @@ async fn an_old_key_opens_requests_for_the_grace_only() {
     })
     .await;
     let old = system.client().await;
+    let body = chat_body(MODEL, "What is sealed?", r#","max_tokens":2"#);
+    let seal = || old.seal(old.request("/v1/chat/completions", body.as_bytes()));
+    let (in_time, reader) = seal();
+    let (too_late, _) = seal();
     let epoch = system.status().await.expect("a status").epoch;
     system
         .wait_for("the next epoch", |status| status.epoch > epoch)
         .await;
-    let answer = old.chat(r#","max_tokens":2"#).await;
+    let mut frames = old.send_sealed(&in_time).await;
+    let answer = old.read(&mut frames, reader).await;
     assert_eq!(answer.status, 200, "within the grace");
     assert_eq!(
         answer.receipt.expect("a receipt").epoch,
@@ -41,8 +46,6 @@ async fn an_old_key_opens_requests_for_the_grace_only() {
     assert_eq!(new.chat(r#","max_tokens":2"#).await.status, 200);
 
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let body = chat_body(MODEL, "too late", "");
-    let (sealed, _) = old.seal(old.request("/v1/chat/completions", body.as_bytes()));
-    assert_eq!(old.refusal_of(&sealed).await, ProblemCode::KeyConfig);
+    assert_eq!(old.refusal_of(&too_late).await, ProblemCode::KeyConfig);
     system.still_serves().await;
 }

@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use futures_util::StreamExt;
 use bytes::BytesMut;
+use futures_util::StreamExt;
 use tokio::{
     io::AsyncReadExt,
     net::{UnixListener, UnixStream},
