@@ -9,6 +9,8 @@
 pub mod codec;
 mod error;
 pub mod frame;
+#[cfg(feature = "tokio")]
+mod frame_codec;
 pub mod ids;
 pub mod key_config;
 pub mod limits;
