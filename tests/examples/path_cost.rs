@@ -143,7 +143,7 @@ fn run_sealed(deployment: &Deployment) -> Run {
     .to_string();
     let started = Instant::now();
     let mut socket = TcpStream::connect(authority).expect("the proxy listens");
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\ncontent-type: application/json";
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json";
     write!(socket, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).expect("it reads");
     let (mut first, mut tokens) = (None, 0);
     for line in BufReader::new(socket).lines() {

@@ -161,8 +161,9 @@ impl TappedProxy {
         let mut socket = TcpStream::connect(self.address).expect("the proxy listens");
         write!(
             socket,
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.address,
             body.len()
         )
         .expect("the proxy reads");
