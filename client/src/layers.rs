@@ -281,8 +281,7 @@ mod tests {
         let command = <Cli as CommandFactory>::command();
         file(text)
             .apply(command)
-            .err()
-            .expect("the file is refused")
+            .expect_err("the file is refused")
             .to_string()
     }
 

@@ -66,6 +66,12 @@ impl Output {
         tolerate_closed_pipe(written)
     }
 
+    /// Columns that a result may take; `None` where no terminal sets a bound.
+    pub fn columns(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
     /// A line about what is being done.
     pub fn progress(&self, line: &str) {
         if !self.quiet {
@@ -119,6 +125,13 @@ pub fn failure_document(error: &ClientError) -> Value {
     }})
 }
 
+/// Text that somebody else wrote, without what would command the terminal.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
 /// A reader that goes away (`| head`) is not a failure of this command.
 pub fn tolerate_closed_pipe(written: io::Result<()>) -> Result<(), ClientError> {
     match written {
@@ -150,6 +163,11 @@ mod tests {
                 .as_str()
                 .is_some_and(|text| text.contains("--policy"))
         );
+    }
+
+    #[test]
+    fn foreign_text_cannot_command_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2J\nb"), "a\u{fffd}[2J\u{fffd}b");
     }
 
     #[test]

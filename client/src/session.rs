@@ -7,7 +7,7 @@
 //! 4. Evidence that is rejected ends the use of what was accepted before: nothing is sent until evidence is accepted.
 
 use std::{
-    sync::{Arc, Mutex as StdMutex},
+    sync::{Arc, Mutex as StdMutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,9 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Says what time it is.
 pub type Clock = Box<dyn Fn() -> UnixTime + Send + Sync>;
+
+/// Is told of each acceptance.
+pub type Observer = Box<dyn Fn(&VerifiedEvidence) + Send + Sync>;
 
 /// Evidence that was accepted, with the key that it vouches for.
 pub struct Attested {
@@ -89,6 +92,7 @@ pub struct Session {
     // Held while evidence is fetched, so that many requests wait for one appraisal.
     renewal: Mutex<()>,
     clock: Clock,
+    observer: Option<Observer>,
 }
 
 impl Session {
@@ -117,7 +121,18 @@ impl Session {
             standing,
             renewal: Mutex::new(()),
             clock,
+            observer: None,
         })
+    }
+
+    /// Tells `observer` of what was accepted, and of each acceptance from now on.
+    pub fn observed_by(mut self, observer: Observer) -> Self {
+        if let Standing::Accepted(attested) = self.standing.get_mut().unwrap_or_else(PoisonError::into_inner)
+        {
+            observer(&attested.evidence);
+        }
+        self.observer = Some(observer);
+        self
     }
 
     /// Accepted evidence that is fresh now: what there is, or newly appraised.
@@ -145,11 +160,7 @@ impl Session {
 
     /// The last moment of what is accepted now, if anything is.
     pub fn fresh_until(&self) -> Option<UnixTime> {
-        match &*self
-            .standing
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-        {
+        match &*self.standing.lock().unwrap_or_else(PoisonError::into_inner) {
             Standing::Accepted(attested) => Some(attested.evidence.fresh_until()),
             Standing::Rejected { .. } => None,
         }
@@ -197,11 +208,7 @@ impl Session {
 
     /// `None` when evidence has to be appraised first.
     fn usable(&self) -> Option<Result<Arc<Attested>, ClientError>> {
-        match &*self
-            .standing
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-        {
+        match &*self.standing.lock().unwrap_or_else(PoisonError::into_inner) {
             Standing::Accepted(attested) if attested.evidence.is_fresh((self.clock)()) => {
                 Some(Ok(Arc::clone(attested)))
             }
@@ -222,6 +229,9 @@ impl Session {
         }
         let (standing, result) = match appraise(&self.transport, &self.verifier, &self.clock).await {
             Ok(attested) => {
+                if let Some(observer) = &self.observer {
+                    observer(&attested.evidence);
+                }
                 let attested = Arc::new(attested);
                 (Standing::Accepted(Arc::clone(&attested)), Ok(attested))
             }
@@ -238,10 +248,7 @@ impl Session {
                 )
             }
         };
-        *self
-            .standing
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = standing;
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
         result
     }
 }

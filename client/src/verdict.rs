@@ -7,7 +7,7 @@ use attestation::{
 };
 use serde_json::{Value, json};
 
-use crate::output::{BAD, FAINT, GOOD, NOTICE, STRONG};
+use crate::output::{BAD, FAINT, GOOD, NOTICE, STRONG, printable};
 
 /// Longest value that stands in the table whole; longer ones show both ends.
 const VALUE_CHARS_MAX: usize = 44;
@@ -28,7 +28,8 @@ pub struct Appraised<'a> {
 
 impl Appraised<'_> {
     /// The verdict first, then, where asked for, every clause grouped by question.
-    pub fn text(&self, explain: bool) -> String {
+    /// `columns` is the terminal's width; citations are left out where they do not fit.
+    pub fn text(&self, explain: bool, columns: Option<usize>) -> String {
         let mut text = headline(&self.explanation.verdict, self.subject);
         let _ = writeln!(
             text,
@@ -41,7 +42,7 @@ impl Appraised<'_> {
             text.push_str(&refusal(error));
         }
         if explain {
-            text.push_str(&clause_table(&self.explanation.clauses));
+            text.push_str(&clause_table(&self.explanation.clauses, columns));
             if let Ok(statement) = Statement::parse(&self.bundle.statement) {
                 text.push_str(&statement_lines(&statement));
             }
@@ -96,8 +97,15 @@ pub fn headline(verdict: &Verdict, subject: &str) -> String {
 }
 
 /// Every clause, aligned, under the question that it helps to answer.
-pub fn clause_table(clauses: &[Clause]) -> String {
-    let width = clauses.iter().map(|clause| clause.id.len()).max().unwrap_or(0);
+pub fn clause_table(clauses: &[Clause], columns: Option<usize>) -> String {
+    let id_width = clauses.iter().map(|clause| clause.id.len()).max().unwrap_or(0);
+    let citation_width = clauses
+        .iter()
+        .map(|clause| clause.citation.len())
+        .max()
+        .unwrap_or(0);
+    let needed = id_width + VALUE_CHARS_MAX + citation_width + 15;
+    let cite = columns.is_none_or(|columns| columns >= needed);
     let mut text = String::new();
     for question in [
         Question::Genuine,
@@ -113,37 +121,36 @@ pub fn clause_table(clauses: &[Clause]) -> String {
             let _ = writeln!(text, "\n{STRONG}{}{STRONG:#}", question.text());
         }
         for clause in of_question {
-            clause_lines(&mut text, clause, width);
+            clause_lines(&mut text, clause, id_width, cite);
         }
     }
     text
 }
 
-fn clause_lines(text: &mut String, clause: &Clause, width: usize) {
-    let id = format!("{:width$}", clause.id);
-    let citation = format!("{FAINT}{}{FAINT:#}", clause.citation);
-    let _ = match clause.outcome {
-        Outcome::Pass => {
-            writeln!(
-                text,
-                "  {GOOD}PASS{GOOD:#}     {id}  {:VALUE_CHARS_MAX$}  {citation}",
-                shortened(&clause.found)
-            )
-        }
-        Outcome::Skipped => {
-            writeln!(
-                text,
-                "  {NOTICE}SKIPPED{NOTICE:#}  {id}  {:VALUE_CHARS_MAX$}  {citation}",
-                "not reached"
-            )
-        }
-        // A failure is worth its full values, on lines of their own.
-        Outcome::Fail => writeln!(
-            text,
-            "  {BAD}FAIL{BAD:#}     {id}  {citation}\n           {:width$}  expected {}\n           {:width$}  found    {BAD}{}{BAD:#}",
-            "", clause.expected, "", clause.found
-        ),
+fn clause_lines(text: &mut String, clause: &Clause, id_width: usize, cite: bool) {
+    let (id, expected, found) = (clause.id, printable(&clause.expected), printable(&clause.found));
+    let citation = if cite {
+        format!("{FAINT}{}{FAINT:#}", clause.citation)
+    } else {
+        String::new()
     };
+    let mut line = |mark: String, value: &str| {
+        let line = format!("  {mark}  {id:id_width$}  {value:VALUE_CHARS_MAX$}  {citation}");
+        let _ = writeln!(text, "{}", line.trim_end());
+    };
+    match clause.outcome {
+        Outcome::Pass if found.is_empty() => line(format!("{GOOD}PASS{GOOD:#}   "), "none"),
+        Outcome::Pass => line(format!("{GOOD}PASS{GOOD:#}   "), &shortened(&found)),
+        Outcome::Skipped => line(format!("{NOTICE}SKIPPED{NOTICE:#}"), "not reached"),
+        // A failure is worth its full values, on lines of their own.
+        Outcome::Fail => {
+            line(format!("{BAD}FAIL{BAD:#}   "), "");
+            let _ = writeln!(
+                text,
+                "           expected  {expected}\n           found     {BAD}{found}{BAD:#}"
+            );
+        }
+    }
 }
 
 fn refusal(error: &AppraisalError) -> String {
@@ -152,8 +159,8 @@ fn refusal(error: &AppraisalError) -> String {
         "\n  {STRONG}{}{STRONG:#} {FAINT}[{}]{FAINT:#}\n  expected  {}\n  found     {BAD}{}{BAD:#}\n  {STRONG}hint{STRONG:#}      {}\n",
         clause.id,
         error.code(),
-        clause.expected,
-        clause.found,
+        printable(&clause.expected),
+        printable(&clause.found),
         error.hint()
     )
 }
@@ -176,7 +183,7 @@ fn statement_lines(statement: &Statement) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:18}{value}");
     };
-    line("software", fields.software_version.clone());
+    line("software", printable(&fields.software_version));
     line("boot id", hex::encode(fields.boot_id));
     for digest in &fields.model_digests {
         line("model digest", hex::encode(digest));
@@ -254,7 +261,7 @@ mod tests {
             clause("launch-measurement", Question::Expected, Outcome::Fail),
             clause("signature", Question::Genuine, Outcome::Pass),
         ];
-        let text = anstream::adapter::strip_str(&clause_table(&clauses)).to_string();
+        let text = anstream::adapter::strip_str(&clause_table(&clauses, None)).to_string();
         let at = |needle: &str| text.find(needle).unwrap_or_else(|| panic!("{needle} in\n{text}"));
         assert!(at("Is it genuine hardware?") < at("PASS     signature"));
         assert!(at("PASS     signature") < at("Is it the code I expect?"));
@@ -262,6 +269,18 @@ mod tests {
         assert!(at("Is it mine?") < at("SKIPPED  nonce"));
         assert!(text.contains(&"bb".repeat(48)) && text.contains(&"aa".repeat(48)));
         assert!(!text.contains("Is it up to date?"), "no heading without a clause");
+    }
+
+    #[test]
+    fn a_narrow_terminal_loses_citations_and_nothing_else() {
+        let clauses = [clause("signature", Question::Genuine, Outcome::Pass)];
+        let strip = |text: String| anstream::adapter::strip_str(&text).to_string();
+        let (wide, narrow) = (
+            strip(clause_table(&clauses, None)),
+            strip(clause_table(&clauses, Some(70))),
+        );
+        assert!(wide.contains("a page") && !narrow.contains("a page"));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 70), "{narrow}");
     }
 
     #[test]

@@ -34,7 +34,10 @@ pub async fn run(verify: Verify, output: Output) -> Result<u8, ClientError> {
         explanation: &explanation,
         bytes: &fetched.bytes,
     };
-    output.result(&appraised.text(verify.explain), &appraised.document())?;
+    output.result(
+        &appraised.text(verify.explain, output.columns()),
+        &appraised.document(),
+    )?;
     Ok(match &explanation.verdict {
         Verdict::Accepted(_) => 0,
         Verdict::Refused(error) => error.exit_code(),

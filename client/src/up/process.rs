@@ -19,20 +19,22 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tokio::process::{Child as TokioChild, Command};
 
-use crate::error::ClientError;
+use crate::{error::ClientError, output::printable};
 
 /// What a child may see of this process's environment: nothing that can hold a secret or change what code runs.
 const ENVIRONMENT: [&str; 5] = ["PATH", "TMPDIR", "TZ", "LANG", "RUST_BACKTRACE"];
 /// How long a child may take to stop.
 const STOP_SECONDS_MAX: u64 = 10;
-/// How much of a child's log is quoted when it fails (bytes).
-const LAST_WORDS_BYTES: usize = 600;
+/// How many lines of each of a child's logs are quoted when it fails.
+const LAST_LINES: usize = 3;
+/// How much of such a line.
+const LINE_CHARS_MAX: usize = 200;
 
 /// A running child.
 pub struct Process {
     name: &'static str,
     child: TokioChild,
-    log: PathBuf,
+    logs: Vec<PathBuf>,
     group: Pid,
 }
 
@@ -116,9 +118,15 @@ impl Process {
         Ok(Self {
             name,
             child,
-            log: log.to_owned(),
+            logs: vec![log.to_owned()],
             group,
         })
+    }
+
+    /// Names another file that says why this child fails.
+    pub fn also_logs_to(mut self, log: PathBuf) -> Self {
+        self.logs.push(log);
+        self
     }
 
     /// Process id.
@@ -183,25 +191,37 @@ impl Process {
     }
 
     fn last_words(&self) -> String {
-        let text = std::fs::read(&self.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default();
-        let lines: Vec<&str> = text.trim_end().lines().rev().take(4).collect();
-        let words = lines.into_iter().rev().collect::<Vec<_>>().join("\n  ");
-        let cut: String = words
-            .chars()
-            .rev()
-            .take(LAST_WORDS_BYTES)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .collect();
-        if cut.is_empty() {
+        let said: Vec<String> = self.logs.iter().flat_map(|log| last_lines(log)).collect();
+        if said.is_empty() {
             String::new()
         } else {
-            format!(":\n  {cut}")
+            format!(":\n  {}", said.join("\n  "))
         }
     }
+}
+
+/// The last lines of a log, as a person reads them.
+fn last_lines(log: &Path) -> Vec<String> {
+    let text = std::fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = lines.iter().skip(lines.len().saturating_sub(LAST_LINES));
+    last.map(|line| plain_words(line).chars().take(LINE_CHARS_MAX).collect())
+        .collect()
+}
+
+/// The values of a line of JSON that say something, or the line itself.
+fn plain_words(line: &str) -> String {
+    let Ok(Value::Object(fields)) = serde_json::from_str(line) else {
+        return printable(line.trim());
+    };
+    let words = ["event", "what", "part", "phase", "detail", "code", "message"];
+    let values = words
+        .iter()
+        .filter_map(|word| fields.get(*word)?.as_str())
+        .filter(|value| !value.is_empty());
+    printable(&values.collect::<Vec<_>>().join(" "))
 }
 
 impl Drop for Process {

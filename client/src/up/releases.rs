@@ -1,6 +1,10 @@
 //! Keeps what an auditor needs beside the deployment: the broker's log of releases and the keys that sign the logs.
 
-use std::{io::Write, path::PathBuf, time::Duration};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -50,13 +54,13 @@ pub async fn export(state: &StateDir, admin: &AdminAddress) -> Result<(), Client
         text.push('\n');
     }
     private_file::write(&state.path(RELEASES), text.as_bytes(), PUBLIC_MODE)?;
-    remember_key(state, &LogKey::parse(&log.public_key)?)
+    remember_key(&keys_file(state), &LogKey::parse(&log.public_key)?)
 }
 
 /// Remembers a key that signs a log of this deployment.
-pub fn remember_key(state: &StateDir, key: &LogKey) -> Result<(), ClientError> {
+pub fn remember_key(keys: &Path, key: &LogKey) -> Result<(), ClientError> {
     let Some(vkey) = key.to_vkey() else { return Ok(()) };
-    let path = state.path(KEYS);
+    let path = keys.to_owned();
     let known = std::fs::read_to_string(&path).unwrap_or_default();
     if known.lines().any(|line| line == vkey) {
         return Ok(());

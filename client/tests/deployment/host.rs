@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use attestation::{Nonce, UnixTime};
@@ -18,6 +19,7 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header};
 use wire::{Problem, ProblemCode, media, message::Media};
 
@@ -175,7 +177,14 @@ async fn relay(State(host): State<Arc<Host>>, headers: HeaderMap, body: Bytes) -
     let honest = pieces.clone();
     let pieces = damaged(pieces, fault, &lock(&host.earlier));
     *lock(&host.earlier) = honest;
-    let body = Body::from_stream(futures_util::stream::iter(pieces));
+    let pieces = futures_util::stream::iter(pieces).then(async |piece| {
+        if piece.is_err() {
+            // What was sent before the cut gets out first.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        piece
+    });
+    let body = Body::from_stream(pieces);
     ([(header::CONTENT_TYPE, media::OHTTP_CHUNKED_RESPONSE)], body).into_response()
 }
 
