@@ -2,24 +2,23 @@
 
 use std::{fmt::Write as _, io::Read as _, path::Path};
 
+use sha2::{Digest, Sha256};
 use wire::limits;
 
-/// Reads the blob for `subject` of `platform`: the file `<platform>/<hex subject>.cbor` under `directory`.
+/// Reads the blob for `subject` of `platform` under `directory`, where the endorser's cache keeps it:
+/// `<platform>/<SHA-256 of the subject in hexadecimal>.endorsements`.
 ///
-/// Returns nothing when there is none, when the names are not of the allowed form, or when it is over the bound.
+/// Returns nothing when there is none, when the platform is not a tag, or when the blob is over the bound.
 pub fn read(directory: &Path, platform: &str, subject: &[u8]) -> Option<Vec<u8>> {
-    let named = !platform.is_empty()
-        && platform
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if !named || platform.len() > 64 || subject.is_empty() || subject.len() > 128 {
+    let tag = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if platform.is_empty() || platform.len() > 64 || !platform.bytes().all(tag) {
         return None;
     }
-    let mut name = String::with_capacity(2 * subject.len() + 5);
-    for byte in subject {
+    let mut name = String::with_capacity(64 + 13);
+    for byte in Sha256::digest(subject) {
         let _ = write!(name, "{byte:02x}"); // writing to a String does not fail
     }
-    name.push_str(".cbor");
+    name.push_str(".endorsements");
     let file = std::fs::File::open(directory.join(platform).join(name)).ok()?;
     let mut blob = Vec::new();
     file.take(limits::ENDORSEMENTS_BYTES_MAX as u64 + 1)
@@ -33,18 +32,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_cannot_leave_the_folder() {
+    fn a_blob_is_found_where_the_endorser_keeps_it_and_names_cannot_leave_the_folder() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        std::fs::create_dir(folder.path().join("amd-sev-snp")).expect("created");
-        std::fs::write(folder.path().join("amd-sev-snp/0a0b.cbor"), b"chain").expect("written");
-        std::fs::write(folder.path().join("secret.cbor"), b"secret").expect("written");
+        let tag = folder.path().join("amd-sev-snp");
+        std::fs::create_dir(&tag).expect("created");
+        let digest = Sha256::digest(b"chip")
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
+        std::fs::write(tag.join(format!("{digest}.endorsements")), b"chain").expect("written");
         assert_eq!(
-            read(folder.path(), "amd-sev-snp", &[10, 11]).as_deref(),
+            read(folder.path(), "amd-sev-snp", b"chip").as_deref(),
             Some(&b"chain"[..])
         );
+        assert!(read(folder.path(), "amd-sev-snp", b"other chip").is_none());
         for platform in ["..", "", ".", "amd-sev-snp/..", "AMD", "a/b"] {
-            assert!(read(folder.path(), platform, b"x").is_none(), "{platform}");
+            assert!(read(folder.path(), platform, b"chip").is_none(), "{platform}");
         }
-        assert!(read(folder.path(), "amd-sev-snp", b"").is_none());
     }
 }
