@@ -124,7 +124,7 @@ fn run_bare(engine: &inference::Engine) -> Run {
     let started = Instant::now();
     let mut generation = engine.generate(request).expect("a valid request");
     let mut first = None;
-    while let Some(piece) = generation.next() {
+    for piece in generation.by_ref() {
         piece.expect("the engine generates");
         first.get_or_insert_with(Instant::now);
     }

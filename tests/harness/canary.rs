@@ -41,7 +41,7 @@ impl Canary {
         }
         if let Ok(text) = std::str::from_utf8(secret) {
             let json = serde_json::to_string(text).expect("a string is JSON");
-            needles.push(("JSON", json[1..json.len() - 1].as_bytes().to_vec()));
+            needles.push(("JSON", json.as_bytes()[1..json.len() - 1].to_vec()));
             let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
             needles.push(("escaped JSON", escaped.into_bytes()));
             needles.push((
