@@ -1,4 +1,4 @@
-//! One record for each answered request, without content, in a tree whose heads the enclave signs.
+//! One record for each answered request, without content, in a tree whose heads the attested receipt key signs.
 //!
 //! A record says when, which key epoch, statement and model, how it ended, and the digest of the receipt that the
 //! client holds. It names no tenant and no token, and counts no tokens: the host reads these lines. Each line
@@ -184,7 +184,8 @@ mod tests {
         );
         trail.request(&identity, &answered(Outcome::Answered));
         trail.request(&identity, &answered(Outcome::Failed(ProblemCode::UnknownModel)));
-        let verifier = LogVerifier::from_vkey(&identity.checkpoints.verifier().to_vkey())
+        let origin = format!("adyton.enclave/{}", hex::encode(identity.boot_id));
+        let verifier = LogVerifier::new(&origin, &identity.receipts.public_key())
             .unwrap_or_else(|error| panic!("{error}"));
         let mut entries = Vec::new();
         for index in 0..3 {

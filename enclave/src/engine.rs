@@ -139,7 +139,7 @@ fn generation(engine: &Engine, parameters: &Parameters) -> Result<inference::Gen
 
 /// Moves pieces and gives what is to be told last. `None` when nobody takes them: dropping the generation cancels it.
 fn forward(mut generation: inference::Generation, sender: &mpsc::Sender<Progress>) -> Option<Progress> {
-    while let Some(piece) = generation.next() {
+    for piece in generation.by_ref() {
         match piece {
             Ok(piece) => sender.blocking_send(Progress::Piece(piece.text)).ok()?,
             Err(error) => return Some(Progress::Failed(api_error(&error))),

@@ -181,19 +181,11 @@ impl Exchange<'_> {
             Route::Models => {
                 let id = serving.config.model.id.as_str();
                 let ids: &[&str] = if access.allows(id) { &[id] } else { &[] };
-                return Ok(Handled::Document(documents::models(
-                    ids,
-                    serving.created,
-                    &serving.audit_key,
-                )));
+                return Ok(Handled::Document(documents::models(ids, serving.created)));
             }
             Route::Model(id) => {
                 serving.check_model(&access, &id)?;
-                return Ok(Handled::Document(documents::model(
-                    &id,
-                    serving.created,
-                    &serving.audit_key,
-                )));
+                return Ok(Handled::Document(documents::model(&id, serving.created)));
             }
             Route::Chat => Shape::Chat,
             Route::Completions => Shape::Text,

@@ -56,7 +56,6 @@ impl Identity {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut_slice()).map_err(|_| EnclaveError::Keys("no randomness"))?;
         let receipts = ReceiptSigner::from_seed(&seed);
-        let receipts = ReceiptSigner::from_seed(&seed);
         let origin = audit_origin(&boot_id);
         let checkpoints =
             audit::LogSigner::new(&origin, &seed).map_err(|_| EnclaveError::Keys("checkpoint key"))?;

@@ -251,7 +251,6 @@ impl Provisioned {
             engine: Arc::new(engine),
             model_digest: parts.manifest_digest,
             created,
-            audit_key: parts.identity.checkpoints.verifier().to_vkey(),
             slots: Arc::new(Semaphore::new(parts.config.limits.concurrent_requests_max)),
             trail,
             board: Arc::clone(&parts.front.board),

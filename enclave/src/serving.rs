@@ -30,8 +30,6 @@ pub(crate) struct Serving {
     pub(crate) model_digest: [u8; 32],
     /// When the model was loaded, in seconds since 1970: `created` of its document.
     pub(crate) created: u64,
-    /// Public key of the audit trail.
-    pub(crate) audit_key: String,
     /// One permit for each request that is computed.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) trail: AuditTrail,

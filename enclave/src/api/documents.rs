@@ -303,40 +303,34 @@ struct ModelDocument<'a> {
     object: &'static str,
     created: u64,
     owned_by: &'static str,
-    /// Ours: the public key of this boot's audit trail, as tools for signed notes take it.
-    adyton_audit_key: &'a str,
 }
 
 impl<'a> ModelDocument<'a> {
-    fn new(id: &'a str, created: u64, audit_key: &'a str) -> Self {
+    fn new(id: &'a str, created: u64) -> Self {
         Self {
             id,
             object: "model",
             created,
             owned_by: "adyton",
-            adyton_audit_key: audit_key,
         }
     }
 }
 
 /// `GET /v1/models`: the models that the token allows.
-pub(crate) fn models(ids: &[&str], created: u64, audit_key: &str) -> Completion {
+pub(crate) fn models(ids: &[&str], created: u64) -> Completion {
     #[derive(Serialize)]
     struct List<'a> {
         object: &'static str,
         data: Vec<ModelDocument<'a>>,
     }
-    let data = ids
-        .iter()
-        .map(|id| ModelDocument::new(id, created, audit_key))
-        .collect();
+    let data = ids.iter().map(|id| ModelDocument::new(id, created)).collect();
     let list = List { object: "list", data };
     Completion::new(serde_json::to_vec(&list).expect("strings and numbers are always JSON"))
 }
 
 /// `GET /v1/models/{id}`
-pub(crate) fn model(id: &str, created: u64, audit_key: &str) -> Completion {
-    let document = ModelDocument::new(id, created, audit_key);
+pub(crate) fn model(id: &str, created: u64) -> Completion {
+    let document = ModelDocument::new(id, created);
     Completion::new(serde_json::to_vec(&document).expect("strings and numbers are always JSON"))
 }
 
@@ -436,11 +430,10 @@ mod tests {
 
     #[test]
     fn models_are_listed() {
-        let list: Value = serde_json::from_slice(models(&["m"], 5, "k").expose()).unwrap_or_default();
+        let list: Value = serde_json::from_slice(models(&["m"], 5).expose()).unwrap_or_default();
         assert_eq!(
             list,
-            json!({"object": "list", "data": [{"id": "m", "object": "model", "created": 5, "owned_by": "adyton",
-                                               "adyton_audit_key": "k"}]})
+            json!({"object": "list", "data": [{"id": "m", "object": "model", "created": 5, "owned_by": "adyton"}]})
         );
     }
 }
