@@ -38,7 +38,7 @@ fn run(command: Command, output: Output) -> Result<u8, ClientError> {
         Command::TetheredExec(tether) => {
             Err(client::up::process::tethered_exec(tether.parent, &tether.command))
         }
-        Command::Seal(seal) => Err(commands::seal::run(seal)),
+        Command::Seal(seal) => Err(commands::seal::run(seal, output)),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Token(token) => commands::token::run(token, output),
         command => runtime()?.block_on(run_async(command, output)),

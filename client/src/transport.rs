@@ -23,6 +23,8 @@ use crate::{error::ClientError, private_file};
 
 /// Certificate files above this are refused (bytes).
 const PEM_BYTES_MAX: u64 = 1 << 20;
+/// Longest wait for the head of an answer: an answer in one piece is computed first.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 /// Problem documents above this are cut (bytes).
 const PROBLEM_BYTES_MAX: usize = 64 << 10;
 
@@ -133,7 +135,23 @@ impl Transport {
         S: Stream<Item = Bytes> + Send + Sync + 'static,
     {
         let body = BodyExt::boxed(StreamBody::new(chunks.map(|chunk| Ok(Frame::data(chunk)))));
-        let response = refuse_problem(self.send(Method::POST, "/ohttp", Some(media), body).await?).await?;
+        let answered = async {
+            refuse_problem(
+                self.send(Method::POST, wire::media::OHTTP_PATH, Some(media), body)
+                    .await?,
+            )
+            .await
+        };
+        let response = match tokio::time::timeout(ANSWER_TIMEOUT, answered).await {
+            Ok(response) => response?,
+            Err(_) => {
+                let seconds = ANSWER_TIMEOUT.as_secs();
+                return Err(ClientError::TimedOut {
+                    url: self.base.clone(),
+                    seconds,
+                });
+            }
+        };
         let found = media_type(&response);
         if found != expected {
             return Err(ClientError::Protocol(format!(
@@ -278,7 +296,7 @@ fn problem(status: StatusCode, body: &[u8]) -> ClientError {
     };
     match text("type")
         .as_deref()
-        .and_then(|kind| kind.strip_prefix("urn:adyton:problem:"))
+        .and_then(|kind| kind.strip_prefix(wire::problem::PROBLEM_URN))
     {
         Some(code) => ClientError::Host {
             code: code.to_owned(),

@@ -213,6 +213,15 @@ fn up_serves_refuses_a_second_start_keeps_its_state_and_leaves_no_orphan() {
         );
     }
 
+    let foreign = folder.path().join("foreign");
+    client::up::pki::issue(&foreign, client::discovery::now()).expect("another CA");
+    let foreign = foreign.join("ca.pem");
+    let unknown = with_config(&["verify", "--json", "--ca", text(&foreign)]);
+    assert_eq!(
+        (unknown.status.code(), code_of(&unknown).as_str()),
+        (Some(1), "host-unreachable")
+    );
+
     let second = run(&["--json", "up", "--dir", text(&dir)]);
     assert_eq!(
         (second.status.code(), code_of(&second).as_str()),

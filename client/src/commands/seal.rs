@@ -4,7 +4,7 @@
 
 use std::{ffi::OsString, os::unix::process::CommandExt};
 
-use crate::{cli::Seal, error::ClientError, up::process};
+use crate::{cli::Seal, error::ClientError, output::Output, up::process};
 
 /// Subcommands of adyton-seal; anything else is what to seal.
 const SUBCOMMANDS: [&str; 9] = [
@@ -20,12 +20,15 @@ const SUBCOMMANDS: [&str; 9] = [
 ];
 
 /// Becomes `adyton-seal` with the same arguments. Returns only what kept it from that.
-pub fn run(seal: Seal) -> ClientError {
+pub fn run(seal: Seal, output: Output) -> ClientError {
     let binary = match process::sibling("adyton-seal") {
         Ok(binary) => binary,
         Err(error) => return error,
     };
+    // A switch before the subcommand is ours by its place and meant for both.
+    let json = output.json.then_some("--json");
     let error = std::process::Command::new(&binary)
+        .args(json)
         .args(arguments(seal.arguments))
         .exec();
     ClientError::Child {

@@ -301,3 +301,71 @@ async fn every_command_has_examples_in_its_help() {
             .contains("_adyton")
     );
 }
+
+#[tokio::test]
+async fn the_proxy_command_serves_until_it_is_told_to_stop_and_refuses_other_code() {
+    let files = Files::new();
+    let host = super::host::Host::new(b"enclave");
+    let (url, ready) = (format!("http://{}", host.listen().await), files.path("ready"));
+    let policy = files.path("policy");
+    let arguments = [
+        "proxy",
+        "--listen",
+        "127.0.0.1:0",
+        "--url",
+        &url,
+        "--policy",
+        policy.to_str().expect("UTF-8"),
+    ];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adyton"));
+    command
+        .args(arguments)
+        .arg("--ready-file")
+        .arg(&ready)
+        .env_clear()
+        .kill_on_drop(true);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    while !ready.exists() {
+        assert!(child.try_wait().expect("our child").is_none(), "the proxy ended");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let document: Value = serde_json::from_slice(&std::fs::read(&ready).expect("readable")).expect("JSON");
+    assert_eq!(document["assurance"], "simulated");
+    let base = document["base_url"].as_str().expect("a URL");
+    assert!(
+        base.starts_with("http://127.0.0.1:") && base.ends_with("/v1"),
+        "{base}"
+    );
+    let pid = child.id().expect("it runs").to_string();
+    assert!(
+        Command::new("kill")
+            .arg(&pid)
+            .status()
+            .await
+            .expect("kill(1)")
+            .success()
+    );
+    assert_eq!(child.wait().await.expect("our child").code(), Some(0));
+
+    let other = super::host::Host::new(b"other enclave");
+    let url = format!("http://{}", other.listen().await);
+    let arguments = [
+        "--json",
+        "proxy",
+        "--listen",
+        "127.0.0.1:0",
+        "--url",
+        &url,
+        "--policy",
+        policy.to_str().expect("UTF-8"),
+    ];
+    let ran = adyton(&arguments, None).await;
+    assert_eq!(
+        (ran.code, ran.json()["error"]["code"].as_str().map(str::to_owned)),
+        (10, Some("evidence-mismatch".to_owned()))
+    );
+}

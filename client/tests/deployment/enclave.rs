@@ -61,6 +61,9 @@ pub struct Enclave {
     key_configs: Vec<u8>,
     wrap_key: Vec<u8>,
     role: Role,
+    receipt_statement: Option<[u8; 32]>,
+    receipt_model: [u8; 32],
+    silent_about_receipts: bool,
 }
 
 impl Enclave {
@@ -81,6 +84,9 @@ impl Enclave {
             key_configs: Vec::new(),
             wrap_key: wrap.key_config().encode(),
             role: Role::Inference,
+            receipt_statement: None,
+            receipt_model: MODEL_DIGEST,
+            silent_about_receipts: false,
         };
         enclave.rotate(now);
         enclave
@@ -97,6 +103,21 @@ impl Enclave {
     /// Signs receipts with a key that no evidence vouches for.
     pub fn forge_receipts(&mut self) {
         self.receipts = ReceiptSigner::generate().expect("randomness");
+    }
+
+    /// Signs receipts, with the attested key, that name another statement.
+    pub fn receipts_name_another_statement(&mut self) {
+        self.receipt_statement = Some([8; 32]);
+    }
+
+    /// Signs receipts, with the attested key, that name another model.
+    pub fn receipts_name_another_model(&mut self) {
+        self.receipt_model = [8; 32];
+    }
+
+    /// Signs no receipts.
+    pub fn withhold_receipts(&mut self) {
+        self.silent_about_receipts = true;
     }
 
     /// Attests keys that it does not have: whatever is sealed to them cannot be opened.
@@ -176,7 +197,7 @@ impl Enclave {
 
     fn respond(&self, request: &exchange::Request, responder: Responder, now: UnixTime, pieces: &mut Pieces) {
         let token = request.token.as_ref().map(|token| token.expose().to_owned());
-        let receipt = || Some((&self.receipts, self.facts(now)));
+        let receipt = || self.receipt(now);
         match (request.method.as_str(), request.path.as_str()) {
             _ if token.as_deref() != Some("adt_right") => {
                 pieces.add(|out| responder.refuse(wire::ProblemCode::UnauthorizedToken, None, out));
@@ -227,21 +248,20 @@ impl Enclave {
         });
         pieces.add(|out| writer.write(format!("data: {last}\n\n").as_bytes(), out));
         pieces.add(|out| writer.write(b"data: [DONE]\n\n", out));
-        pieces.add(|out| {
-            writer
-                .finish(Some((&self.receipts, self.facts(now))), out)
-                .map(drop)
-        });
+        pieces.add(|out| writer.finish(self.receipt(now), out).map(drop));
     }
 
-    fn facts(&self, now: UnixTime) -> ReceiptFacts {
-        ReceiptFacts {
-            model_digest: MODEL_DIGEST,
-            statement_sha256: self.statement().sha256(),
+    fn receipt(&self, now: UnixTime) -> Option<(&ReceiptSigner, ReceiptFacts)> {
+        let facts = ReceiptFacts {
+            model_digest: self.receipt_model,
+            statement_sha256: self
+                .receipt_statement
+                .unwrap_or_else(|| self.statement().sha256()),
             prompt_tokens: 4,
             completion_tokens: 5,
             time: now,
-        }
+        };
+        (!self.silent_about_receipts).then_some((&self.receipts, facts))
     }
 }
 

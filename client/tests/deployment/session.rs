@@ -1,6 +1,9 @@
 //! Evidence and age: what a session accepts, and for how long.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use client::{ClientError, session::Question};
 use exchange::ApiToken;
@@ -66,10 +69,21 @@ async fn another_nonce_or_a_swapped_statement_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_broker_is_no_place_for_a_prompt() {
+async fn a_broker_is_no_place_for_a_prompt_even_under_a_policy_for_brokers() {
     let host = Host::new(b"enclave");
     lock(&host.enclave).become_broker();
-    assert!(open(&host, verifier()).await.is_err());
+    let text = super::enclave::policy_text(b"enclave").replace("role = \"inference\"", "role = \"broker\"");
+    let text: String = text
+        .lines()
+        .filter(|line| !line.starts_with("model_digests"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let brokers = attestation::AppraisalPolicy::from_toml(&text).expect("a policy for brokers");
+    let error = open(&host, attestation::Verifier::new(brokers))
+        .await
+        .err()
+        .expect("refused");
+    assert_eq!(error.code(), "key-unusable");
 }
 
 #[tokio::test]
@@ -176,19 +190,46 @@ async fn an_answer_is_whole_or_an_error_whatever_the_host_does() {
 }
 
 #[tokio::test]
-async fn a_receipt_under_another_key_is_refused() {
-    let host = Host::new(b"enclave");
-    let session = open(&host, verifier()).await.expect("accepted");
-    lock(&host.enclave).forge_receipts();
-    for stream in [true, false] {
-        let asked = async {
-            let mut answer = session.ask(&question(stream)).await?;
-            answer.collect(1 << 20).await.map(drop)
-        };
-        assert_eq!(
-            asked.await.expect_err("no valid receipt").code(),
-            "receipt-invalid",
-            "stream: {stream}"
-        );
+async fn a_receipt_that_does_not_fit_is_refused() {
+    type Damage = fn(&mut super::enclave::Enclave);
+    let damages: [(&str, Damage); 4] = [
+        ("another key", |enclave| enclave.forge_receipts()),
+        ("another statement", |enclave| {
+            enclave.receipts_name_another_statement()
+        }),
+        ("another model", |enclave| enclave.receipts_name_another_model()),
+        ("none at all", |enclave| enclave.withhold_receipts()),
+    ];
+    for (name, damage) in damages {
+        let host = Host::new(b"enclave");
+        let session = open(&host, verifier()).await.expect("accepted");
+        damage(&mut lock(&host.enclave));
+        for stream in [true, false] {
+            let asked = async {
+                let mut answer = session.ask(&question(stream)).await?;
+                answer.collect(1 << 20).await.map(drop)
+            };
+            let error = asked
+                .await
+                .err()
+                .unwrap_or_else(|| panic!("{name} went unnoticed, stream: {stream}"));
+            assert_eq!(error.code(), "receipt-invalid", "{name}, stream: {stream}");
+        }
     }
+}
+
+#[tokio::test]
+async fn every_acceptance_is_told_to_the_observer() {
+    let host = Host::new(b"enclave");
+    let told = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&told);
+    let session = open(&host, verifier())
+        .await
+        .expect("accepted")
+        .observed_by(Box::new(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }));
+    assert_eq!(told.load(Ordering::SeqCst), 1);
+    session.renew().await.expect("accepted again");
+    assert_eq!(told.load(Ordering::SeqCst), 2);
 }
