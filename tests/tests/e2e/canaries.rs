@@ -348,7 +348,9 @@ fn no_untrusted_party_holds_a_canary_and_a_leak_would_be_found() {
     ] {
         let (found, extent) = search_process(name, pid, &planted.canaries).expect("the test may read it");
         assert!(extent.bytes > 1 << 20, "{name}: {extent:?}");
-        hits.extend(found);
+        // The broker holds the key-encryption key and so, by its role, every model key; it must never hold the rest.
+        let by_role = |hit: &Hit| name == "adyton-broker" && hit.canary == "model key";
+        hits.extend(found.into_iter().filter(|hit| !by_role(hit)));
     }
     for folder in [untrusted.path(), &deployment.state()] {
         let (found, extent) = search_files(folder, &planted.canaries, &|_| false);
