@@ -112,18 +112,51 @@ fn everything_comes_from_the_registry_or_from_here() {
 }
 
 #[test]
-fn banned_crates_are_imported_by_their_wrappers_only() {
-    let deny = deny();
-    let packages = packages();
-    for banned in &deny.bans.deny {
-        for package in &packages {
+fn banned_crates_are_linked_by_nobody_but_their_wrappers() {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--workspace",
+            "-e",
+            "no-dev",
+            "--prefix",
+            "none",
+            "-f",
+            "{p}",
+        ])
+        .args(["--locked", "--offline"])
+        .current_dir(ROOT)
+        .output()
+        .expect("cargo runs: it ran this test");
+    assert!(
+        output.status.success(),
+        "cargo tree: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let tree = String::from_utf8(output.stdout).expect("cargo prints UTF-8");
+    let linked: BTreeSet<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(linked.contains("rustls"), "the tree was read");
+    let ours: Vec<_> = packages()
+        .into_iter()
+        .filter(|package| package.source.is_none())
+        .collect();
+    for banned in &deny().bans.deny {
+        if banned.wrappers.is_empty() {
+            assert!(
+                !linked.contains(banned.name.as_str()),
+                "{} is linked: {}",
+                banned.name,
+                banned.reason
+            );
+        }
+        for package in &ours {
             let imports = package
                 .dependencies
                 .iter()
                 .any(|dependency| dependency.name == banned.name);
-            let ours_or_linked = package.source.is_none() || packages.iter().any(|p| p.name == banned.name);
+            let wrapper = banned.wrappers.contains(&package.name);
             assert!(
-                !(imports && ours_or_linked) || banned.wrappers.contains(&package.name),
+                !imports || wrapper,
                 "{} imports {}: {}",
                 package.name,
                 banned.name,
