@@ -34,19 +34,34 @@ pub enum EndorsementKind {
     TdxQeIdentity,
     /// Certificates of the TCB signer up to the root, PEM.
     TdxTcbSigningChain,
+    /// Certificates of a vTPM's attestation key, leaf first, PEM.
+    VtpmAkChain,
+    /// Google's launch endorsement of a firmware (`VMLaunchEndorsement`), protocol buffer.
+    GceLaunchEndorsement,
+    /// NVIDIA's reference manifest of a driver, XML.
+    NvidiaDriverRim,
+    /// NVIDIA's reference manifest of a VBIOS, XML.
+    NvidiaVbiosRim,
+    /// OCSP responses for a device's certificates, DER, one after the other.
+    NvidiaOcsp,
 }
 
 impl EndorsementKind {
     /// Every kind, in the order of the deterministic encoding (shorter text first, then bytewise).
-    pub const ALL: [EndorsementKind; 8] = [
+    pub const ALL: [EndorsementKind; 13] = [
         Self::SnpCrl,
         Self::SnpLeaf,
+        Self::NvidiaOcsp,
         Self::TdxPckCrl,
         Self::TdxRootCrl,
         Self::TdxTcbInfo,
+        Self::VtpmAkChain,
         Self::TdxQeIdentity,
+        Self::NvidiaVbiosRim,
         Self::SnpIntermediate,
+        Self::NvidiaDriverRim,
         Self::TdxTcbSigningChain,
+        Self::GceLaunchEndorsement,
     ];
 
     /// The text in encodings.
@@ -60,6 +75,11 @@ impl EndorsementKind {
             EndorsementKind::TdxTcbInfo => "tdx-tcb-info",
             EndorsementKind::TdxQeIdentity => "tdx-qe-identity",
             EndorsementKind::TdxTcbSigningChain => "tdx-tcb-signing-chain",
+            EndorsementKind::VtpmAkChain => "vtpm-ak-chain",
+            EndorsementKind::GceLaunchEndorsement => "gce-launch-endorsement",
+            EndorsementKind::NvidiaDriverRim => "nvidia-driver-rim",
+            EndorsementKind::NvidiaVbiosRim => "nvidia-vbios-rim",
+            EndorsementKind::NvidiaOcsp => "nvidia-ocsp",
         }
     }
 

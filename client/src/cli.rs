@@ -171,9 +171,6 @@ pub struct Verify {
     /// URL of a host, or a bundle in a file [default: --url]
     #[arg(value_name = "URL|FILE")]
     pub target: Option<String>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub deployment: Deployment,
     /// Print every clause with what was expected and found
     #[arg(long)]
     pub explain: bool,
@@ -186,6 +183,9 @@ pub struct Verify {
     /// Keep the fetched bundle in this file, for later or for others to verify
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub deployment: Deployment,
 }
 
 /// `adyton chat`.
@@ -199,9 +199,6 @@ pub struct Chat {
     /// The prompt; `-` or nothing reads it from standard input
     #[arg(value_name = "PROMPT")]
     pub prompt: Option<String>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub deployment: Deployment,
     /// File with the API token
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
@@ -223,6 +220,9 @@ pub struct Chat {
     /// Print a summary of the answer's receipt
     #[arg(long)]
     pub receipt: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub deployment: Deployment,
 }
 
 /// `adyton proxy`.
@@ -240,9 +240,6 @@ pub struct Proxy {
     /// Loopback address to listen on; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub deployment: Deployment,
     /// File with the API token for requests that bring none of their own
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
@@ -255,6 +252,9 @@ pub struct Proxy {
     /// Write a JSON file with the base URL once requests are accepted
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub deployment: Deployment,
 }
 
 /// `adyton audit`.
@@ -288,9 +288,6 @@ pub struct AuditVerify {
     /// The signed checkpoint, where it is not part of the log
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub deployment: Deployment,
     /// PEM certificates that vouch for the broker's TLS
     #[arg(long, value_name = "FILE")]
     pub broker_ca: Option<PathBuf>,
@@ -300,6 +297,9 @@ pub struct AuditVerify {
     /// PEM private key of --cert
     #[arg(long, value_name = "FILE")]
     pub cert_key: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub deployment: Deployment,
 }
 
 /// `adyton token`.

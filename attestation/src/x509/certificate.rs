@@ -21,6 +21,7 @@ const KEY_CERT_SIGN: u8 = 0x04;
 /// A parsed certificate that borrows the received bytes.
 #[derive(Debug)]
 pub(crate) struct Certificate<'a> {
+    bytes: &'a [u8],
     tbs: &'a [u8],
     signature: &'a [u8],
     algorithm: SignatureAlgorithm,
@@ -78,6 +79,7 @@ impl<'a> Certificate<'a> {
         explicit.end()?;
         reader.end()?;
         Ok(Self {
+            bytes,
             tbs,
             signature,
             algorithm: SignatureAlgorithm::parse(algorithm)?,
@@ -120,14 +122,14 @@ impl<'a> Certificate<'a> {
     /// Whether this may issue: CA with keyCertSign, and no critical extension that we do not know.
     pub(crate) fn is_authority(&self) -> bool {
         self.knows_critical()
-            && self.is_ca() == Ok(true)
+            && self.authority().is_ok_and(|authority| authority.is_some())
             && self.key_usage().is_some_and(|bits| bits & KEY_CERT_SIGN != 0)
     }
 
     /// Whether this is an end entity that may sign, with no critical extension that we do not know.
     pub(crate) fn is_signer(&self) -> bool {
         self.knows_critical()
-            && self.is_ca() == Ok(false)
+            && self.authority() == Ok(None)
             && self.key_usage().is_some_and(|bits| bits & DIGITAL_SIGNATURE != 0)
     }
 
@@ -138,18 +140,32 @@ impl<'a> Certificate<'a> {
             .all(|extension| !extension.critical || [KEY_USAGE, BASIC_CONSTRAINTS].contains(&extension.id))
     }
 
-    fn is_ca(&self) -> Result<bool, Asn1Fault> {
+    /// Whether this may issue with `authorities` further ones below it (pathLenConstraint).
+    pub(crate) fn allows_below(&self, authorities: usize) -> bool {
+        self.authority().is_ok_and(|authority| {
+            authority.is_some_and(|length| length.is_none_or(|length| authorities <= length as usize))
+        })
+    }
+
+    /// Whether these are the same bytes.
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        self.bytes == bytes
+    }
+
+    /// BasicConstraints: `None` if this is no CA, else the pathLenConstraint that it may have.
+    fn authority(&self) -> Result<Option<Option<u32>>, Asn1Fault> {
         let Some(value) = self.extension(BASIC_CONSTRAINTS) else {
-            return Ok(false);
+            return Ok(None);
         };
         let mut reader = Asn1Reader::whole_sequence(value)?;
         let is_ca = reader.next_is(Tag::Boolean) && reader.boolean()?;
-        if reader.next_is(Tag::Integer) {
-            // pathLenConstraint: our chains are walked by name, never longer than it allows.
-            reader.small_integer()?;
-        }
+        let length = if reader.next_is(Tag::Integer) {
+            Some(reader.small_integer()?)
+        } else {
+            None
+        };
         reader.end()?;
-        Ok(is_ca)
+        Ok(is_ca.then_some(length))
     }
 
     fn key_usage(&self) -> Option<u8> {

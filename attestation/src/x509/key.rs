@@ -4,10 +4,9 @@ use alloc::boxed::Box;
 
 use der::Tag;
 use der::asn1::ObjectIdentifier;
-use p256::ecdsa::signature::Verifier as _;
-use p384::ecdsa::signature::hazmat::PrehashVerifier as _;
+use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use rsa::traits::PublicKeyParts as _;
-use sha2::Sha384;
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use super::asn1::{Asn1Fault, Asn1Reader};
 
@@ -28,43 +27,72 @@ const PSS_SHA384: [&[u8]; 2] = [
          300d06096086480165030402020500a203020130a303020101",
     ),
 ];
-/// ecdsa-with-SHA256 (RFC 5758 section 3.2).
+/// RSASSA-PSS, SHA-256, MGF1 with SHA-256, salt of 32 bytes, without the default trailer field.
+const PSS_SHA256: &[u8] = &hex_literal::<67>(
+    "304106092a864886f70d01010a3034a00f300d06096086480165030402010500a11c301a06092a864886f70d010108\
+     300d06096086480165030402010500a203020120",
+);
+/// sha256WithRSAEncryption, and with SHA-384 and SHA-512 (RFC 4055 section 5).
+const PKCS1_SHA256: &[u8] = &hex_literal::<15>("300d06092a864886f70d01010b0500");
+const PKCS1_SHA384: &[u8] = &hex_literal::<15>("300d06092a864886f70d01010c0500");
+const PKCS1_SHA512: &[u8] = &hex_literal::<15>("300d06092a864886f70d01010d0500");
+/// ecdsa-with-SHA256 and ecdsa-with-SHA384 (RFC 5758 section 3.2).
 const ECDSA_SHA256: &[u8] = &hex_literal::<12>("300a06082a8648ce3d040302");
+const ECDSA_SHA384: &[u8] = &hex_literal::<12>("300a06082a8648ce3d040303");
 
-const SALT_BYTES: usize = 48;
-const RSA_BITS: u32 = 4096;
+const RSA_BITS: [u32; 3] = [2048, 3072, 4096];
+/// AMD's; its specification knows no other size.
+const AMD_RSA_BITS: u32 = 4096;
 const RSA_EXPONENT: u64 = 65_537;
 
-/// How a certificate or a revocation list is signed.
+/// How a certificate, a revocation list or a document is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignatureAlgorithm {
-    /// AMD.
+    /// AMD; RSA-4096 only.
     RsaPssSha384,
+    /// Google's launch endorsements.
+    RsaPssSha256,
+    /// Google's vTPM certificates, vTPM quotes.
+    RsaPkcs1Sha256,
+    /// Microsoft's vTPM root.
+    RsaPkcs1Sha384,
+    /// Microsoft's vTPM authorities.
+    RsaPkcs1Sha512,
     /// Intel.
     EcdsaP256Sha256,
+    /// NVIDIA.
+    EcdsaP384Sha384,
 }
 
 impl SignatureAlgorithm {
     /// From a whole AlgorithmIdentifier, parameters included.
     pub(crate) fn parse(identifier: &[u8]) -> Result<Self, Asn1Fault> {
         if PSS_SHA384.contains(&identifier) {
-            Ok(Self::RsaPssSha384)
-        } else if identifier == ECDSA_SHA256 {
-            Ok(Self::EcdsaP256Sha256)
-        } else {
-            Err(Asn1Fault)
+            return Ok(Self::RsaPssSha384);
         }
+        [
+            (PSS_SHA256, Self::RsaPssSha256),
+            (PKCS1_SHA256, Self::RsaPkcs1Sha256),
+            (PKCS1_SHA384, Self::RsaPkcs1Sha384),
+            (PKCS1_SHA512, Self::RsaPkcs1Sha512),
+            (ECDSA_SHA256, Self::EcdsaP256Sha256),
+            (ECDSA_SHA384, Self::EcdsaP384Sha384),
+        ]
+        .into_iter()
+        .find(|(known, _)| *known == identifier)
+        .map(|(_, algorithm)| algorithm)
+        .ok_or(Asn1Fault)
     }
 }
 
 /// A public key of a kind that the manufacturers use.
 #[derive(Clone, Debug)]
 pub(crate) enum PublicKey {
-    /// RSA-4096 with exponent 65537: AMD's ARK, ASK, ASVK.
-    Rsa(Box<rsa::pss::VerifyingKey<Sha384>>),
+    /// Exponent 65537: AMD's ARK, ASK, ASVK; vTPM keys and their authorities.
+    Rsa(Box<rsa::PublicKey>),
     /// Intel's certificates and attestation keys.
     P256(Box<p256::ecdsa::VerifyingKey>),
-    /// AMD's VCEK and VLEK.
+    /// AMD's VCEK and VLEK; NVIDIA's certificates.
     P384(Box<p384::ecdsa::VerifyingKey>),
 }
 
@@ -80,7 +108,7 @@ impl PublicKey {
                 if !algorithm.contents(Tag::Null)?.is_empty() {
                     return Err(Asn1Fault);
                 }
-                Self::rsa(bits)?
+                Self::rsa_public_key(bits)?
             }
             EC_PUBLIC_KEY => match algorithm.object_identifier()? {
                 PRIME256V1 => Self::p256(bits)?,
@@ -101,31 +129,64 @@ impl PublicKey {
         Ok(Self::P256(Box::new(key)))
     }
 
-    fn rsa(bits: &[u8]) -> Result<Self, Asn1Fault> {
+    /// An RSA key with exponent 65537 from its modulus, big-endian.
+    pub(crate) fn rsa(modulus: &[u8]) -> Result<Self, Asn1Fault> {
+        let modulus = rsa::BoxedUint::from_be_slice_vartime(modulus);
+        if !RSA_BITS.contains(&modulus.bit_width()) {
+            return Err(Asn1Fault);
+        }
+        let key = rsa::PublicKey::new(modulus, rsa::BoxedUint::from(RSA_EXPONENT)).map_err(|_| Asn1Fault)?;
+        Ok(Self::Rsa(Box::new(key)))
+    }
+
+    /// RSAPublicKey (RFC 8017 appendix A.1.1).
+    fn rsa_public_key(bits: &[u8]) -> Result<Self, Asn1Fault> {
         let mut reader = Asn1Reader::whole_sequence(bits)?;
         let modulus = reader.integer()?;
         let exponent = reader.small_integer()?;
         reader.end()?;
-        let modulus = rsa::BoxedUint::from_be_slice_vartime(modulus);
-        if modulus.bit_width() != RSA_BITS || u64::from(exponent) != RSA_EXPONENT {
+        // An INTEGER of more than 4097 bits, sign included, is refused before any arithmetic.
+        if u64::from(exponent) != RSA_EXPONENT || modulus.len() > 513 {
             return Err(Asn1Fault);
         }
-        let key = rsa::PublicKey::new(modulus, rsa::BoxedUint::from(RSA_EXPONENT)).map_err(|_| Asn1Fault)?;
-        debug_assert_eq!(key.size() * 8, RSA_BITS as usize);
-        Ok(Self::Rsa(Box::new(rsa::pss::VerifyingKey::new_with_salt_len(
-            key, SALT_BYTES,
-        ))))
+        Self::rsa(modulus)
     }
 
     /// Whether `signature` is this key's over `message`, in the encoding of X.509.
     pub(crate) fn verifies(&self, algorithm: SignatureAlgorithm, message: &[u8], signature: &[u8]) -> bool {
+        use SignatureAlgorithm as Algorithm;
+        use rsa::pkcs1v15::Pkcs1v15Sign;
         match (self, algorithm) {
-            (Self::Rsa(key), SignatureAlgorithm::RsaPssSha384) => rsa::pss::Signature::try_from(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
-            (Self::P256(key), SignatureAlgorithm::EcdsaP256Sha256) => {
-                p256::ecdsa::DerSignature::from_bytes(signature)
-                    .is_ok_and(|signature| key.verify(message, &signature).is_ok())
+            (Self::Rsa(key), Algorithm::RsaPssSha384) => {
+                key.n().bit_width() == AMD_RSA_BITS
+                    && key
+                        .verify(
+                            rsa::pss::Pss::<Sha384>::new(),
+                            &Sha384::digest(message),
+                            signature,
+                        )
+                        .is_ok()
             }
+            (Self::Rsa(key), Algorithm::RsaPssSha256) => key
+                .verify(
+                    rsa::pss::Pss::<Sha256>::new(),
+                    &Sha256::digest(message),
+                    signature,
+                )
+                .is_ok(),
+            (Self::Rsa(key), Algorithm::RsaPkcs1Sha256) => key
+                .verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature)
+                .is_ok(),
+            (Self::Rsa(key), Algorithm::RsaPkcs1Sha384) => key
+                .verify(Pkcs1v15Sign::new::<Sha384>(), &Sha384::digest(message), signature)
+                .is_ok(),
+            (Self::Rsa(key), Algorithm::RsaPkcs1Sha512) => key
+                .verify(Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(message), signature)
+                .is_ok(),
+            (Self::P256(key), Algorithm::EcdsaP256Sha256) => p256::ecdsa::DerSignature::from_bytes(signature)
+                .is_ok_and(|signature| key.verify_prehash(&Sha256::digest(message), &signature).is_ok()),
+            (Self::P384(key), Algorithm::EcdsaP384Sha384) => p384::ecdsa::DerSignature::from_bytes(signature)
+                .is_ok_and(|signature| key.verify_prehash(&Sha384::digest(message), &signature).is_ok()),
             _ => false,
         }
     }
