@@ -18,9 +18,29 @@ use crate::{AppraisalError, UnixTime};
 pub(crate) struct Rule {
     pub(crate) id: &'static str,
     pub(crate) question: Question,
+    /// The section that asks for it.
     pub(crate) citation: &'static str,
+    /// What gets through without it.
+    pub(crate) stops: &'static str,
     pub(crate) fault: Fault,
 }
+
+/// Declares rules, one static each, and `RULES` with all of them in the order in which they are read:
+/// `NAME = "stable-id", Question, Fault, "citation", "what it stops";`.
+macro_rules! rules {
+    ($($name:ident = $id:literal, $question:ident, $fault:ident, $citation:literal, $stops:literal;)*) => {
+        $(pub(super) static $name: $crate::examination::Rule = $crate::examination::Rule::new(
+            $id,
+            $crate::clause::Question::$question,
+            $crate::examination::Fault::$fault,
+            $citation,
+            $stops,
+        );)*
+        /// Every rule, in the order in which they are read.
+        pub(crate) static RULES: &[&$crate::examination::Rule] = &[$(&$name),*];
+    };
+}
+pub(crate) use rules;
 
 /// The kind of [`AppraisalError`] that a failed rule becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +61,13 @@ impl Rule {
         question: Question,
         fault: Fault,
         citation: &'static str,
+        stops: &'static str,
     ) -> Self {
         Self {
             id,
             question,
             citation,
+            stops,
             fault,
         }
     }
@@ -192,6 +214,7 @@ fn error_of_nothing() -> AppraisalError {
         Question::Genuine,
         Fault::Unsupported,
         "Adyton",
+        "a verdict over nothing",
     );
     error(
         NOTHING.fault,
@@ -219,8 +242,8 @@ mod tests {
     use crate::clause::{Outcome, Question};
     use crate::{AppraisalError, UnixTime};
 
-    static FIRST: Rule = Rule::new("first", Question::Genuine, Fault::Untrusted, "test");
-    static SECOND: Rule = Rule::new("second", Question::Mine, Fault::Mismatch, "test");
+    static FIRST: Rule = Rule::new("first", Question::Genuine, Fault::Untrusted, "test", "");
+    static SECOND: Rule = Rule::new("second", Question::Mine, Fault::Mismatch, "test", "");
 
     #[test]
     fn every_rule_must_pass() {

@@ -219,25 +219,35 @@ pub(crate) static REPORT_DATA: Rule = Rule::new(
     Mine,
     Fault::Mismatch,
     "Adyton evidence v1: SHA-512 over role, statement, nonce",
+    "old evidence replayed; keys of somebody else under genuine evidence",
 );
 static FORMAT: Rule = Rule::new(
     "statement-format",
     Mine,
     Fault::Malformed,
     "Adyton statement v1; RFC 8949 section 4.2.1",
+    "a statement that two readers read differently",
 );
-static ROLE: Rule = Rule::new("statement-role", Mine, Fault::Mismatch, "policy role");
+static ROLE: Rule = Rule::new(
+    "statement-role",
+    Mine,
+    Fault::Mismatch,
+    "policy role",
+    "a broker's evidence where an inference enclave is asked for, or the other way round",
+);
 static MODELS: Rule = Rule::new(
     "statement-models",
     Expected,
     Fault::Mismatch,
     "policy model_digests",
+    "another model than the one that was agreed on",
 );
 static CONFIG: Rule = Rule::new(
     "statement-config",
     Expected,
     Fault::Mismatch,
     "policy config_digests",
+    "the right code with another configuration",
 );
 
 /// The rule that ties evidence to statement and nonce.

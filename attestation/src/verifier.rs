@@ -31,12 +31,14 @@ static PLATFORM: Rule = Rule::new(
     Genuine,
     Fault::Refused,
     "policy: a table for the platform",
+    "evidence of a kind that nobody asked for; simulated evidence",
 );
 static EVENT_LOG: Rule = Rule::new(
     "event-log-absent",
     Expected,
     Fault::Unsupported,
     "this verifier compares registers, it replays no log",
+    "a log that nobody compared with anything",
 );
 static COMMON: &[&Rule] = &[&PLATFORM];
 static BUNDLE: &[&Rule] = &[&EVENT_LOG];
