@@ -7,6 +7,7 @@
 
 mod endorsed;
 mod examine;
+mod fields;
 mod generation;
 mod launch;
 mod leaf;
@@ -16,7 +17,8 @@ mod tcb;
 mod versions;
 
 pub(crate) use examine::{Evidence, examine};
+pub(crate) use fields::{fields, leaf_fields};
 pub(crate) use generation::Generation;
-pub(crate) use report::{Report, subject};
+pub(crate) use report::{REPORT_BYTES, Report, subject};
 pub(crate) use rules::RULES;
 pub(crate) use tcb::{Firmware, TcbVersion};

@@ -154,6 +154,11 @@ impl<'a> Report<'a> {
         self.at(0x110)
     }
 
+    /// Differs from guest to guest on one platform.
+    pub(crate) fn report_id(&self) -> &'a [u8; 32] {
+        self.at(0x140)
+    }
+
     /// All ones when no migration agent is bound.
     pub(crate) fn report_id_ma(&self) -> &'a [u8; 32] {
         self.at(0x160)

@@ -10,6 +10,7 @@ mod chain;
 mod collateral;
 mod currency;
 mod examine;
+mod fields;
 mod launch;
 mod level;
 mod pck;
@@ -18,6 +19,7 @@ mod rules;
 mod status;
 
 pub(crate) use examine::{Evidence, examine};
+pub(crate) use fields::fields;
 pub(crate) use quote::{MIGRATABLE, Quote, SEPT_VE_DISABLE, TUD_MASK, subject};
 pub(crate) use rules::RULES;
 pub(crate) use status::TcbStatus;

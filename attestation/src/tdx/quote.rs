@@ -165,6 +165,10 @@ impl<'a> Header<'a> {
         &self.0[8..12]
     }
 
+    pub(crate) fn user_data(&self) -> &'a [u8] {
+        &self.0[28..48]
+    }
+
     pub(crate) fn qe_vendor(&self) -> &'a [u8] {
         &self.0[12..28]
     }
@@ -178,8 +182,16 @@ impl<'a> Body<'a> {
             .expect("N bytes were cut out")
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn tee_tcb_svn(&self) -> &'a [u8; 16] {
         self.at(0)
+    }
+
+    pub(crate) fn mrseam(&self) -> &'a [u8; 48] {
+        self.at(16)
     }
 
     pub(crate) fn mrsignerseam(&self) -> &'a [u8; 48] {
@@ -222,6 +234,11 @@ impl<'a> Body<'a> {
         self.at(520)
     }
 
+    /// TDX 1.5: the module's version after an update that kept the TD running.
+    pub(crate) fn tee_tcb_svn_2(&self) -> Option<&'a [u8]> {
+        self.0.get(584..600)
+    }
+
     /// TDX 1.5: the measurement of service TDs, zero if none is bound.
     pub(crate) fn mrservicetd(&self) -> Option<&'a [u8]> {
         self.0.get(600..648)
@@ -237,6 +254,10 @@ impl QeReport<'_> {
 
     pub(crate) fn miscselect(&self) -> &[u8; 4] {
         self.at(16)
+    }
+
+    pub(crate) fn mrenclave(&self) -> &[u8; 32] {
+        self.at(64)
     }
 
     pub(crate) fn attributes(&self) -> &[u8; 16] {

@@ -111,6 +111,11 @@ impl<'a> Certificate<'a> {
         common_name(self.subject).ok().flatten()
     }
 
+    /// The issuer's common name; `None` unless there is exactly one.
+    pub(crate) fn issuer_common_name(&self) -> Option<&'a str> {
+        common_name(self.issuer).ok().flatten()
+    }
+
     /// The value of an extension.
     pub(crate) fn extension(&self, id: ObjectIdentifier) -> Option<&'a [u8]> {
         self.extensions
@@ -193,7 +198,7 @@ fn extensions(mut reader: Asn1Reader<'_>) -> Result<Vec<Extension<'_>>, Asn1Faul
     Ok(extensions)
 }
 
-fn common_name(name: &[u8]) -> Result<Option<&str>, Asn1Fault> {
+pub(super) fn common_name(name: &[u8]) -> Result<Option<&str>, Asn1Fault> {
     let mut reader = Asn1Reader::whole_sequence(name)?;
     let mut found = None;
     while !reader.is_at_end() {

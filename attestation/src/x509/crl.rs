@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use der::Tag;
 
 use super::asn1::{Asn1Fault, Asn1Reader};
+use super::certificate::common_name;
 use super::key::{PublicKey, SignatureAlgorithm};
 use crate::UnixTime;
 
@@ -81,8 +82,13 @@ impl<'a> RevocationList<'a> {
         self.this_update <= now && now <= self.next_update
     }
 
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    /// The issuer's common name; `None` unless there is exactly one.
+    pub(crate) fn issuer_common_name(&self) -> Option<&'a str> {
+        common_name(self.issuer).ok().flatten()
+    }
+
+    /// How many certificates are listed.
+    pub(crate) fn len(&self) -> usize {
         self.revoked.len()
     }
 
