@@ -28,6 +28,7 @@ use crate::cbor::{self, CborFault};
 use crate::clause::Question::{Expected, Mine};
 use crate::error::StatementError;
 use crate::examination::{Examination, Fault, Rule};
+use crate::fields::{Field, Fields};
 use crate::{AppraisalPolicy, Nonce, ReportData, Role, report_data};
 
 /// The one format version.
@@ -101,6 +102,28 @@ impl Statement {
     /// SHA-256 of [`Statement::statement_bytes`], as receipts and release records cite it.
     pub fn sha256(&self) -> [u8; 32] {
         Sha256::digest(&self.bytes).into()
+    }
+
+    /// The fields for a person.
+    pub fn named_fields(&self) -> Vec<Field> {
+        let mut fields = Fields::default();
+        fields
+            .text("role", None, self.role)
+            .text("key configurations", None, hex::encode(&self.key_configs))
+            .text("receipt key", None, hex::encode(self.receipt_key))
+            .text("TLS SPKI SHA-256", None, hex::encode(self.tls_spki_sha256))
+            .text("wrap key", None, hex::encode(&self.wrap_key))
+            .text("boot id", None, hex::encode(self.boot_id));
+        for digest in &self.model_digests {
+            fields.text("model digest", None, hex::encode(digest));
+        }
+        fields
+            .text("config digest", None, hex::encode(self.config_digest))
+            .text("policy digest", None, hex::encode(self.policy_digest))
+            .text("key lifetime, seconds", None, self.key_lifetime_seconds)
+            .text("software version", None, &self.software_version)
+            .text("SHA-256 of the statement", None, hex::encode(self.sha256()));
+        fields.into_vec()
     }
 
     /// [`report_data`] of this statement.

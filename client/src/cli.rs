@@ -81,6 +81,11 @@ pub struct Global {
 pub enum Command {
     /// Appraise the evidence of a host, or of a bundle in a file
     Verify(Verify),
+    /// List every field of a report, a quote, a certificate or a bundle, unchecked
+    Inspect(Inspect),
+    /// Draft, check and compare appraisal policies
+    #[command(subcommand)]
+    Policy(Policy),
     /// Send one prompt to a verified enclave and stream its answer
     Chat(Chat),
     /// Serve an OpenAI endpoint on loopback whose every request is sealed to a verified enclave
@@ -186,6 +191,73 @@ pub struct Verify {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub deployment: Deployment,
+}
+
+/// `adyton inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  adyton inspect report.bin
+  adyton inspect quote.bin --json
+  adyton inspect bundle.cbor                  (evidence, statement and endorsements)
+
+Names are those of the manufacturer's specification, offsets those of the structure. Nothing is checked.")]
+pub struct Inspect {
+    /// A bundle, an SNP report, a TDX quote, an Azure HCL report, a GPU report, an event log or a certificate
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `adyton policy`.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Write a commented policy that accepts what a piece of evidence shows
+    New(PolicyNew),
+    /// Read a policy as the Verifier does, and say what it leaves open
+    #[command(after_help = "\
+Examples:
+  adyton policy check policy.toml
+  adyton policy check policy.toml --strict    (exit status 1 on a danger or a warning, for CI)")]
+    Check {
+        /// The policy
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Fail on a danger or a warning
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Show what a change of a policy would newly accept or refuse
+    #[command(after_help = "Examples:\n  adyton policy diff policy.toml policy.new.toml")]
+    Diff {
+        /// The policy in force
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// The policy that would replace it
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
+    },
+}
+
+/// `adyton policy new`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  adyton verify https://inference.example.com:8443 --save bundle.cbor …
+  adyton policy new bundle.cbor --out policy.toml
+  adyton policy new report.bin --endorsements vcek.der
+  adyton policy check policy.toml
+
+The draft accepts exactly what this evidence shows. Whether that is the release you expect is for you to compare.")]
+pub struct PolicyNew {
+    /// A bundle, an SNP report or a TDX quote
+    #[arg(value_name = "FILE")]
+    pub evidence: PathBuf,
+    /// File or folder with the manufacturer's documents (VCEK, TCB info); can be repeated
+    #[arg(long, value_name = "PATH")]
+    pub endorsements: Vec<PathBuf>,
+    /// Write the policy to this file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// `adyton chat`.

@@ -41,6 +41,8 @@ fn run(command: Command, output: Output) -> Result<u8, ClientError> {
         Command::Seal(seal) => Err(commands::seal::run(seal, output)),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Token(token) => commands::token::run(token, output),
+        Command::Policy(policy) => commands::policy::run(policy, output),
+        Command::Inspect(inspect) => commands::inspect::run(inspect, output),
         command => runtime()?.block_on(run_async(command, output)),
     }
 }

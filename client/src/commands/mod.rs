@@ -3,6 +3,8 @@
 pub mod audit_verify;
 pub mod chat;
 pub mod completions;
+pub mod inspect;
+pub mod policy;
 pub mod proxy;
 pub mod seal;
 pub mod token;

@@ -1,0 +1,8 @@
+//! Appraisal policies as documents: drafted from evidence, checked for what they leave open, compared.
+//!
+//! What a policy means is the Verifier's to say (`attestation::AppraisalPolicy`); here it is a text that a person
+//! writes, reads and changes.
+
+pub mod diff;
+pub mod draft;
+pub mod lint;
