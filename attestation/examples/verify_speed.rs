@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             policy_digest: [0; 32],
             key_lifetime_seconds: 3600,
             software_version: "speed".into(),
+            device_digests: Vec::new(),
         }
         .encode()?;
         let collected = platform
@@ -39,6 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             statement: statement.statement_bytes().to_vec(),
             event_log: None,
             endorsements: collected.endorsements,
+            devices: Vec::new(),
         };
         let encoded = bundle.encode()?;
         let policy = format!(

@@ -10,6 +10,7 @@
 //! | 4 | statement | bytes, at most 32 KiB |
 //! | 5 | event log | bytes, at most 256 KiB, or null |
 //! | 6 | endorsements | map from text to bytes |
+//! | 7 | devices | array of maps ([`crate::DeviceEvidence`]), at most 32 |
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,6 +19,7 @@ use minicbor::Decoder;
 use minicbor::data::Type;
 
 use crate::cbor::{self, CborFault};
+use crate::device::{DEVICES_MAX, DeviceEvidence};
 use crate::error::BundleError;
 use crate::{Endorsements, PlatformTag};
 
@@ -25,7 +27,7 @@ use crate::{Endorsements, PlatformTag};
 pub const BUNDLE_BYTES_MAX: usize = 1024 * 1024;
 
 const VERSION: u64 = 1;
-const ENTRIES: u64 = 6;
+const ENTRIES: u64 = 7;
 const EVIDENCE_BYTES_MAX: usize = 64 * 1024;
 const STATEMENT_BYTES_MAX: usize = 32 * 1024;
 const EVENT_LOG_BYTES_MAX: usize = 256 * 1024;
@@ -43,20 +45,20 @@ pub struct Bundle {
     pub event_log: Option<Vec<u8>>,
     /// What the manufacturer published.
     pub endorsements: Endorsements,
+    /// Devices of the same machine, in the order in which the statement lists them.
+    pub devices: Vec<DeviceEvidence>,
 }
 
 impl Bundle {
     /// Encodes; refuses what [`Bundle::decode`] would refuse.
     pub fn encode(&self) -> Result<Vec<u8>, BundleError> {
         let log_bytes = self.event_log.as_ref().map_or(0, Vec::len);
-        let documents_fit = self
-            .endorsements
-            .iter()
-            .all(|(_, document)| document.len() <= crate::endorsements::ENDORSEMENT_BYTES_MAX);
+        let devices_fit = self.devices.len() <= DEVICES_MAX && self.devices.iter().all(DeviceEvidence::fits);
         if self.evidence.len() > EVIDENCE_BYTES_MAX
             || self.statement.len() > STATEMENT_BYTES_MAX
             || log_bytes > EVENT_LOG_BYTES_MAX
-            || !documents_fit
+            || !self.endorsements.fit()
+            || !devices_fit
         {
             return Err(BundleError::Bound);
         }
@@ -98,12 +100,24 @@ impl Bundle {
         };
         cbor::key(decoder, 6)?;
         let endorsements = Endorsements::read(decoder)?;
+        cbor::key(decoder, 7)?;
+        let count = decoder
+            .array()
+            .map_err(CborFault::from)?
+            .ok_or(CborFault::Shape)?;
+        if count > DEVICES_MAX as u64 {
+            return Err(BundleError::Bound);
+        }
+        let devices = (0..count)
+            .map(|_| DeviceEvidence::read(decoder))
+            .collect::<Result<_, _>>()?;
         let bundle = Bundle {
             platform,
             evidence,
             statement,
             event_log,
             endorsements,
+            devices,
         };
         if bundle.to_cbor() != bytes {
             return Err(BundleError::NotCanonical);
@@ -123,7 +137,9 @@ impl Bundle {
                 None => writer.null()?,
             };
             writer.u8(6)?;
-            self.endorsements.write(writer)
+            self.endorsements.write(writer)?;
+            writer.u8(7)?.array(self.devices.len() as u64)?;
+            self.devices.iter().try_for_each(|device| device.write(writer))
         })
     }
 }

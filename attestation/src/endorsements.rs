@@ -136,6 +136,13 @@ impl Endorsements {
             .map(|(kind, document)| (*kind, document.as_slice()))
     }
 
+    /// Whether every document is within its bound.
+    pub(crate) fn fit(&self) -> bool {
+        self.documents
+            .values()
+            .all(|document| document.len() <= ENDORSEMENT_BYTES_MAX)
+    }
+
     /// Encodes on its own, as endorsement caches keep it.
     pub fn encode(&self) -> Vec<u8> {
         cbor::encode(|writer| self.write(writer))

@@ -130,6 +130,9 @@ pub enum BundleError {
     /// An endorsement that this verifier does not know.
     #[error("the bundle holds an endorsement of a kind that is not known")]
     UnknownEndorsement,
+    /// A device that this verifier does not know.
+    #[error("the bundle holds a device of a kind that is not known")]
+    UnknownDevice,
 }
 
 impl BundleError {
@@ -142,6 +145,7 @@ impl BundleError {
             BundleError::UnknownVersion(_) => "bundle-unknown-version",
             BundleError::UnknownPlatform(_) => "bundle-unknown-platform",
             BundleError::UnknownEndorsement => "bundle-unknown-endorsement",
+            BundleError::UnknownDevice => "bundle-unknown-device",
         }
     }
 
@@ -150,7 +154,8 @@ impl BundleError {
         match self {
             BundleError::UnknownVersion(_)
             | BundleError::UnknownPlatform(_)
-            | BundleError::UnknownEndorsement => 30,
+            | BundleError::UnknownEndorsement
+            | BundleError::UnknownDevice => 30,
             _ => 20,
         }
     }

@@ -32,6 +32,17 @@ pub enum FieldValue {
     Text(String),
 }
 
+impl FieldValue {
+    /// The bytes, also of a text that consists of hexadecimal digits.
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            FieldValue::Bytes(bytes) => Some(bytes.clone()),
+            FieldValue::Text(text) => hex::decode(text).ok(),
+            FieldValue::Number(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for FieldValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -16,6 +16,7 @@
 //! | 10 | digest of the enclave's own policy, zero if it has none | 32 bytes |
 //! | 11 | key lifetime in seconds | 1 to 2,592,000 |
 //! | 12 | software version | text, 1 to 64 printable ASCII characters |
+//! | 13 | SHA-256 of each device's leaf certificate | array of 32 bytes, at most 32 |
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -26,6 +27,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::cbor::{self, CborFault};
 use crate::clause::Question::{Expected, Mine};
+use crate::device::DEVICES_MAX;
 use crate::error::StatementError;
 use crate::examination::{Examination, Fault, Rule};
 use crate::fields::{Field, Fields};
@@ -33,7 +35,7 @@ use crate::{AppraisalPolicy, Nonce, ReportData, Role, report_data};
 
 /// The one format version.
 const VERSION: u64 = 1;
-const ENTRIES: u64 = 12;
+const ENTRIES: u64 = 13;
 const STATEMENT_BYTES_MAX: usize = 32 * 1024;
 const KEY_CONFIGS_BYTES_MAX: usize = 16 * 1024;
 const WRAP_KEY_BYTES_MAX: usize = 4 * 1024;
@@ -73,6 +75,9 @@ pub struct StatementFields {
     pub key_lifetime_seconds: u32,
     /// Version of the software, for people; never decided upon.
     pub software_version: String,
+    /// SHA-256 of the leaf certificate of each device (GPUs) that works for this process, in the
+    /// order in which the bundle carries their evidence.
+    pub device_digests: Vec<[u8; 32]>,
 }
 
 impl Statement {
@@ -121,8 +126,11 @@ impl Statement {
             .text("config digest", None, hex::encode(self.config_digest))
             .text("policy digest", None, hex::encode(self.policy_digest))
             .text("key lifetime, seconds", None, self.key_lifetime_seconds)
-            .text("software version", None, &self.software_version)
-            .text("SHA-256 of the statement", None, hex::encode(self.sha256()));
+            .text("software version", None, &self.software_version);
+        for digest in &self.device_digests {
+            fields.text("device digest", None, hex::encode(digest));
+        }
+        fields.text("SHA-256 of the statement", None, hex::encode(self.sha256()));
         fields.into_vec()
     }
 
@@ -160,6 +168,10 @@ impl StatementFields {
             writer.u8(10)?.bytes(&self.policy_digest)?;
             writer.u8(11)?.u32(self.key_lifetime_seconds)?;
             writer.u8(12)?.str(&self.software_version)?;
+            writer.u8(13)?.array(self.device_digests.len() as u64)?;
+            for digest in &self.device_digests {
+                writer.bytes(digest)?;
+            }
             Ok(())
         });
         Ok(Statement { fields: self, bytes })
@@ -171,6 +183,7 @@ impl StatementFields {
         let sizes = self.key_configs.len() <= KEY_CONFIGS_BYTES_MAX
             && self.wrap_key.len() <= WRAP_KEY_BYTES_MAX
             && self.model_digests.len() <= MODELS_MAX
+            && self.device_digests.len() <= DEVICES_MAX
             && (1..=KEY_LIFETIME_SECONDS_MAX).contains(&self.key_lifetime_seconds)
             && (1..=SOFTWARE_VERSION_BYTES_MAX).contains(&version.len());
         if sizes && printable {
@@ -203,17 +216,7 @@ fn decode(bytes: &[u8]) -> Result<StatementFields, StatementError> {
     cbor::key(decoder, 7)?;
     let boot_id = cbor::array(decoder)?;
     cbor::key(decoder, 8)?;
-    let models = decoder
-        .array()
-        .map_err(CborFault::from)?
-        .ok_or(CborFault::Shape)?;
-    if models > MODELS_MAX as u64 {
-        return Err(StatementError::Bound);
-    }
-    let mut model_digests = Vec::new();
-    for _ in 0..models {
-        model_digests.push(cbor::array(decoder)?);
-    }
+    let model_digests = digests(decoder, MODELS_MAX)?;
     cbor::key(decoder, 9)?;
     let config_digest = cbor::array(decoder)?;
     cbor::key(decoder, 10)?;
@@ -222,6 +225,8 @@ fn decode(bytes: &[u8]) -> Result<StatementFields, StatementError> {
     let key_lifetime_seconds = decoder.u32().map_err(CborFault::from)?;
     cbor::key(decoder, 12)?;
     let software_version = decoder.str().map_err(CborFault::from)?.to_string();
+    cbor::key(decoder, 13)?;
+    let device_digests = digests(decoder, DEVICES_MAX)?;
     Ok(StatementFields {
         role,
         key_configs,
@@ -234,7 +239,19 @@ fn decode(bytes: &[u8]) -> Result<StatementFields, StatementError> {
         policy_digest,
         key_lifetime_seconds,
         software_version,
+        device_digests,
     })
+}
+
+fn digests(decoder: &mut Decoder<'_>, digests_max: usize) -> Result<Vec<[u8; 32]>, StatementError> {
+    let count = decoder
+        .array()
+        .map_err(CborFault::from)?
+        .ok_or(CborFault::Shape)?;
+    if count > digests_max as u64 {
+        return Err(StatementError::Bound);
+    }
+    (0..count).map(|_| Ok(cbor::array(decoder)?)).collect()
 }
 
 pub(crate) static REPORT_DATA: Rule = Rule::new(
@@ -320,7 +337,8 @@ pub(crate) fn examine(
     Some(statement)
 }
 
-fn list(digests: &[[u8; 32]]) -> String {
+/// Digests in a line, or `none`.
+pub(crate) fn list(digests: &[[u8; 32]]) -> String {
     if digests.is_empty() {
         return String::from("none");
     }

@@ -40,8 +40,15 @@ static EVENT_LOG: Rule = Rule::new(
     "this verifier compares registers, it replays no log",
     "a log that nobody compared with anything",
 );
+static DEVICES: Rule = Rule::new(
+    "statement-devices",
+    Expected,
+    Fault::Mismatch,
+    "Adyton statement v1, key 13",
+    "a GPU of another machine; a device of which the enclave knows nothing",
+);
 static COMMON: &[&Rule] = &[&PLATFORM];
-static BUNDLE: &[&Rule] = &[&EVENT_LOG];
+static BUNDLE: &[&Rule] = &[&EVENT_LOG, &DEVICES];
 
 impl Verifier {
     /// A verifier for `policy`. Built-in roots are used for hardware, the policy's own for simulation.
@@ -141,6 +148,19 @@ impl Verifier {
             "no event log",
             if log { "none" } else { "an event log" },
         );
+        if let Some(statement) = &statement {
+            let found = bundle
+                .devices
+                .iter()
+                .map(|device| device.digest().unwrap_or_default());
+            let found: Vec<_> = found.collect();
+            examination.check(
+                &DEVICES,
+                found == statement.device_digests,
+                statement::list(&statement.device_digests),
+                statement::list(&found),
+            );
+        }
         let claims = self.examine_platform(
             &mut examination,
             bundle.platform,

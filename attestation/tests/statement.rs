@@ -16,6 +16,7 @@ fn fields() -> StatementFields {
         policy_digest: [0; 32],
         key_lifetime_seconds: 3600,
         software_version: "0.1.0".into(),
+        device_digests: vec![[9; 32]],
     }
 }
 
@@ -31,7 +32,7 @@ fn a_statement_keeps_its_exact_bytes() {
 #[test]
 fn the_encoding_is_the_documented_one() {
     let bytes = fields().encode().expect("it fits").statement_bytes().to_vec();
-    let mut expected = vec![0xac, 0x01, 0x01, 0x02, 0x01, 0x03, 0x43, 1, 2, 3, 0x04, 0x58, 32];
+    let mut expected = vec![0xad, 0x01, 0x01, 0x02, 0x01, 0x03, 0x43, 1, 2, 3, 0x04, 0x58, 32];
     expected.extend([1; 32]);
     expected.extend([0x05, 0x58, 32]);
     expected.extend([2; 32]);
@@ -47,6 +48,8 @@ fn the_encoding_is_the_documented_one() {
     expected.extend([0; 32]);
     expected.extend([0x0b, 0x19, 0x0e, 0x10, 0x0c, 0x65]);
     expected.extend(b"0.1.0");
+    expected.extend([0x0d, 0x81, 0x58, 32]);
+    expected.extend([9; 32]);
     assert_eq!(bytes, expected);
 }
 
@@ -57,7 +60,7 @@ fn other_encodings_of_the_same_content_are_refused() {
     // Version 1 in two bytes; the map header in two bytes; key 3 in two bytes; a length in two bytes.
     for other in [
         replaced(2, &[0x18, 0x01]),
-        replaced(0, &[0xb8, 0x0c]),
+        replaced(0, &[0xb8, 0x0d]),
         replaced(5, &[0x18, 0x03]),
         replaced(6, &[0x58, 0x03]),
         [&bytes[..], &[0x00]].concat(),
@@ -106,6 +109,10 @@ fn every_field_has_a_bound() {
             ..fields()
         },
         StatementFields {
+            device_digests: vec![[0; 32]; 33],
+            ..fields()
+        },
+        StatementFields {
             key_lifetime_seconds: 0,
             ..fields()
         },
@@ -138,6 +145,7 @@ fn every_field_has_a_bound() {
         model_digests: vec![[0; 32]; 64],
         key_lifetime_seconds: 30 * 24 * 3600,
         software_version: "v".repeat(64),
+        device_digests: vec![[0; 32]; 32],
         ..fields()
     };
     let largest = largest.encode().expect("it fits");

@@ -88,6 +88,7 @@ impl EvidenceDesk {
             statement: statement.statement_bytes().to_vec(),
             event_log: collected.event_log,
             endorsements: collected.endorsements,
+            devices: Vec::new(),
         };
         bundle
             .encode()

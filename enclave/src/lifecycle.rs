@@ -343,6 +343,7 @@ impl Parts {
             policy_digest: [0; 32],
             key_lifetime_seconds: self.config.key_epoch_seconds,
             software_version: concat!("adyton ", env!("CARGO_PKG_VERSION")).to_owned(),
+            device_digests: Vec::new(),
         };
         let statement = fields
             .encode()

@@ -24,7 +24,9 @@ use crate::error::PolicyError;
 use crate::{PlatformTag, Role};
 
 const VERSION: u64 = 1;
-const AGE_SECONDS_MAX: u64 = 366 * 24 * 3600;
+const EVIDENCE_AGE_SECONDS_MAX: u64 = 366 * 24 * 3600;
+/// Archives and test corpora are appraised as of their own time, under documents of that time.
+const COLLATERAL_AGE_SECONDS_MAX: u64 = 10 * 366 * 24 * 3600;
 
 /// What a relying party accepts.
 #[derive(Clone, Debug)]
@@ -129,13 +131,11 @@ impl Document {
         if self.version != VERSION {
             return refuse("version", "this verifier reads version 1");
         }
-        for (key, seconds) in [
-            ("evidence_age_seconds_max", self.evidence_age_seconds_max),
-            ("collateral_age_seconds_max", self.collateral_age_seconds_max),
-        ] {
-            if !(1..=AGE_SECONDS_MAX).contains(&seconds) {
-                return refuse(key, "expected 1 second to 366 days");
-            }
+        if !(1..=EVIDENCE_AGE_SECONDS_MAX).contains(&self.evidence_age_seconds_max) {
+            return refuse("evidence_age_seconds_max", "expected 1 second to 366 days");
+        }
+        if !(1..=COLLATERAL_AGE_SECONDS_MAX).contains(&self.collateral_age_seconds_max) {
+            return refuse("collateral_age_seconds_max", "expected 1 second to 10 years");
         }
         match (self.role, self.model_digests.is_empty()) {
             (Role::Inference, true) => return refuse("model_digests", "an empty list accepts nothing"),

@@ -53,6 +53,7 @@ pub(crate) fn fields() -> StatementFields {
         policy_digest: [0; 32],
         key_lifetime_seconds: 7200,
         software_version: "test".into(),
+        device_digests: Vec::new(),
     }
 }
 
@@ -78,6 +79,7 @@ impl Case {
             statement: statement.statement_bytes().to_vec(),
             event_log: None,
             endorsements: collected.endorsements,
+            devices: Vec::new(),
         };
         let policy = format!(
             "version = 1\nrole = \"inference\"\nevidence_age_seconds_max = {EVIDENCE_AGE_SECONDS}\n\

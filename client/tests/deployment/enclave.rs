@@ -155,6 +155,7 @@ impl Enclave {
             policy_digest: [0; 32],
             key_lifetime_seconds: 3600,
             software_version: "test".to_owned(),
+            device_digests: Vec::new(),
         };
         fields.encode().expect("a statement within its bounds")
     }
@@ -173,6 +174,7 @@ impl Enclave {
             statement: statement.statement_bytes().to_vec(),
             event_log: collected.event_log,
             endorsements: platform().endorsements(Flavor::Snp),
+            devices: Vec::new(),
         }
     }
 

@@ -32,6 +32,7 @@ fn evidence(key_configs: Vec<u8>, wrap_key: Vec<u8>) -> VerifiedEvidence {
         policy_digest: [0; 32],
         key_lifetime_seconds: 7200,
         software_version: "test".into(),
+        device_digests: Vec::new(),
     };
     let statement = fields.encode().expect("a statement");
     let nonce = Nonce::from_bytes([7; 32]);
@@ -46,6 +47,7 @@ fn evidence(key_configs: Vec<u8>, wrap_key: Vec<u8>) -> VerifiedEvidence {
         statement: statement.statement_bytes().to_vec(),
         event_log: None,
         endorsements: collected.endorsements,
+        devices: Vec::new(),
     };
     let policy = format!(
         "version = 1\nrole = \"inference\"\nevidence_age_seconds_max = 3600\n\

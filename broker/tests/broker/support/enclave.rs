@@ -74,6 +74,7 @@ impl Enclave {
             policy_digest: [0; 32],
             key_lifetime_seconds: 3600,
             software_version: "test".to_owned(),
+            device_digests: Vec::new(),
         }
         .encode()
         .expect("within bounds")
@@ -92,6 +93,7 @@ impl Enclave {
             statement: statement.statement_bytes().to_vec(),
             event_log: collected.event_log,
             endorsements: platform().endorsements(self.flavor),
+            devices: Vec::new(),
         }
     }
 

@@ -109,6 +109,7 @@ pub(crate) fn attest(key_configs: Vec<u8>, receipt_key: [u8; 32]) -> VerifiedEvi
         policy_digest: [0; 32],
         key_lifetime_seconds: 7200,
         software_version: "test".into(),
+        device_digests: Vec::new(),
     };
     let statement = fields.encode().expect("a statement");
     let nonce = Nonce::from_bytes([7; 32]);
@@ -123,6 +124,7 @@ pub(crate) fn attest(key_configs: Vec<u8>, receipt_key: [u8; 32]) -> VerifiedEvi
         statement: statement.statement_bytes().to_vec(),
         event_log: None,
         endorsements: collected.endorsements,
+        devices: Vec::new(),
     };
     let policy = format!(
         "version = 1\nrole = \"inference\"\nevidence_age_seconds_max = 3600\n\
