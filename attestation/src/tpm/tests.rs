@@ -1,0 +1,546 @@
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::attest::Attest;
+use super::testkit::{
+    ATTRIBUTES, Failed, Message, NOW, another_key, attestation_key, bit_map, failed, manifest, public_area,
+    vectors,
+};
+use super::{AttestationKey, HashAlgorithm, Quote, RULES, examine, rsassa_signature, tpm_quote_fields};
+use crate::clause::Outcome;
+use crate::examination::Examination;
+use crate::policy::PcrPolicy;
+use crate::x509::PublicKey;
+
+const ASKED: [u8; 32] = [0x5a; 32];
+const PCRS: [u8; 3] = [0, 4, 11];
+
+fn values() -> Vec<u8> {
+    [[1; 32], [2; 32], [3; 32]].concat()
+}
+
+fn policy() -> PcrPolicy {
+    let value = |byte: u8| hex::encode([byte; 32]);
+    let text = format!(
+        "0 = [\"{}\", \"{}\"]\n4 = \"any\"\n11 = [\"{}\"]",
+        value(1),
+        value(9),
+        value(3)
+    );
+    toml::from_str(&text).expect("the policy reads")
+}
+
+fn every_pcr() -> PcrPolicy {
+    // PCR 23 is zero where nobody extends it; the others are not looked at.
+    let any: Vec<_> = (0..23).map(|pcr| format!("{pcr} = \"any\"\n")).collect();
+    let text = format!("{}23 = [\"{}\"]", any.concat(), "00".repeat(32));
+    toml::from_str(&text).expect("the policy reads")
+}
+
+/// The clauses that failed of a message that the attestation key signed.
+fn signed(message: &Message, pcr_values: &[u8]) -> Failed {
+    let message = message.encode();
+    of(&message, &attestation_key().sign(&message), pcr_values)
+}
+
+fn of(message: &[u8], signature: &[u8], pcr_values: &[u8]) -> Failed {
+    let key = PublicKey::rsa(&attestation_key().modulus()).expect("a key");
+    examined(Quote {
+        message,
+        signature,
+        key: Some(&key),
+        pcr_values,
+        bank: HashAlgorithm::Sha256,
+        pcrs: &policy(),
+        qualifying_data: Some(&ASKED),
+    })
+}
+
+fn examined(quote: Quote<'_>) -> Failed {
+    let mut examination = Examination::new(NOW);
+    let claims = examine(&mut examination, &quote);
+    let conclusion = examination.conclude(&[RULES]);
+    let failed = failed(&conclusion.clauses);
+    let skipped = conclusion
+        .clauses
+        .iter()
+        .any(|clause| clause.outcome == Outcome::Skipped);
+    assert_eq!(conclusion.error.is_none(), failed.is_empty() && !skipped);
+    assert!(claims.is_some() || !failed.is_empty());
+    failed
+}
+
+fn good() -> Message {
+    Message::new(&ASKED, &PCRS, &values())
+}
+
+#[track_caller]
+fn refused(change: impl FnOnce(&mut Message, &mut Vec<u8>), clauses: &[&str]) {
+    let (mut message, mut values) = (good(), values());
+    change(&mut message, &mut values);
+    assert_eq!(signed(&message, &values), clauses.iter().copied().collect());
+}
+
+#[test]
+fn a_good_quote_passes() {
+    refused(|_, _| (), &[]);
+}
+
+#[test]
+fn only_a_quote_that_the_tpm_made() {
+    refused(|message, _| message.magic ^= 1, &["vtpm-quote-kind"]);
+    // TPM_ST_ATTEST_CERTIFY.
+    refused(|message, _| message.kind = 0x8017, &["vtpm-quote-kind"]);
+    refused(|message, _| message.after.push(0), &["vtpm-quote-format"]);
+    refused(|message, _| message.safe = 2, &["vtpm-quote-format"]);
+    refused(
+        |message, _| message.extra_data = alloc::vec![0; 67],
+        &["vtpm-quote-format"],
+    );
+    refused(
+        |message, _| message.digest = alloc::vec![0; 65],
+        &["vtpm-quote-format"],
+    );
+    refused(
+        |message, _| message.selections[0].1 = alloc::vec![1],
+        &["vtpm-quote-format"],
+    );
+    refused(
+        |message, _| message.selections = alloc::vec![(0x000b, alloc::vec![0; 3]); 17],
+        &["vtpm-quote-format"],
+    );
+}
+
+#[test]
+fn exactly_one_bank_and_the_right_one() {
+    let bank = "vtpm-pcr-bank";
+    refused(|message, _| message.selections.clear(), &[bank]);
+    // Both orders, an empty second one, and the same bank twice.
+    let second = |bank: u16, pcrs: &'static [u8]| {
+        move |message: &mut Message, _: &mut Vec<u8>| {
+            message.selections.push((bank, bit_map(pcrs)));
+        }
+    };
+    refused(second(0x0004, &[0]), &[bank]);
+    refused(second(0x0004, &[]), &[bank]);
+    refused(second(0x000b, &[]), &[bank]);
+    refused(
+        |message, _| message.selections.insert(0, (0x000c, bit_map(&PCRS))),
+        &[bank],
+    );
+    // SHA-1 and SHA-384 with as many values as PCRs.
+    for (id, bytes) in [(0x0004, 20), (0x000c, 48), (0x000d, 64)] {
+        refused(
+            move |message, values| {
+                *values = alloc::vec![1; bytes * 3];
+                *message = Message::new(&ASKED, &PCRS, values);
+                message.selections[0].0 = id;
+            },
+            &[bank, "vtpm-pcr-values"],
+        );
+    }
+    refused(|message, _| message.selections[0].0 = 0x0027, &[bank]);
+}
+
+#[test]
+fn exactly_the_pcrs_that_the_policy_asks_for() {
+    let selection = "vtpm-pcr-selection";
+    // A subset, a superset, a set of the same size, none.
+    for pcrs in [&[0, 4][..], &[0, 4, 11, 12], &[0, 4, 12], &[]] {
+        refused(
+            |message, values| {
+                let of = |pcr: &u8| match pcr {
+                    0 => [1; 32],
+                    4 => [2; 32],
+                    _ => [3; 32],
+                };
+                *values = pcrs.iter().map(of).collect::<Vec<_>>().concat();
+                *message = Message::new(&ASKED, pcrs, values);
+            },
+            &[selection],
+        );
+    }
+    // PCR 24 to 31 in a fourth octet; a fourth octet without any is the same set.
+    refused(|message, _| message.selections[0].1.push(0), &[]);
+    refused(
+        |message, values| {
+            values.extend([7; 32]);
+            *message = Message::new(&ASKED, &PCRS, values);
+            message.selections[0].1.push(0x80);
+        },
+        &[selection],
+    );
+}
+
+#[test]
+fn the_values_are_the_quoted_ones_one_for_each_pcr() {
+    refused(|message, _| message.digest[31] ^= 1, &["vtpm-pcr-digest"]);
+    refused(|message, _| message.digest.clear(), &["vtpm-pcr-digest"]);
+    refused(|message, _| message.digest.push(0), &["vtpm-pcr-digest"]);
+    refused(
+        |_, values| values[95] ^= 1,
+        &["vtpm-pcr-digest", "vtpm-pcr-values"],
+    );
+    // The same bytes in another order, and too few or too many under a digest that agrees.
+    refused(
+        |_, values| values.rotate_left(32),
+        &["vtpm-pcr-digest", "vtpm-pcr-values"],
+    );
+    for bytes in [0, 64, 95, 97, 128] {
+        refused(
+            |message, values| {
+                values.resize(bytes, 3);
+                *message = Message::new(&ASKED, &PCRS, values);
+            },
+            &["vtpm-pcr-count"],
+        );
+    }
+}
+
+#[test]
+fn each_value_is_one_of_the_policy() {
+    let set = |at: usize, byte: u8| {
+        move |message: &mut Message, values: &mut Vec<u8>| {
+            values[32 * at..32 * (at + 1)].fill(byte);
+            *message = Message::new(&ASKED, &PCRS, values);
+        }
+    };
+    refused(set(0, 9), &[]);
+    refused(set(1, 0xff), &[]);
+    refused(set(0, 3), &["vtpm-pcr-values"]);
+    refused(set(2, 0), &["vtpm-pcr-values"]);
+}
+
+#[test]
+fn the_qualifying_data_are_compared_whole() {
+    for extra_data in [&[][..], &ASKED[..31], &[&ASKED[..], &[0]].concat(), &[0x5b; 32]] {
+        refused(
+            |message, _| message.extra_data = extra_data.to_vec(),
+            &["vtpm-extra-data"],
+        );
+    }
+}
+
+#[test]
+fn a_rule_without_key_or_question_is_skipped_and_refuses() {
+    let (message, key) = (
+        good().encode(),
+        PublicKey::rsa(&attestation_key().modulus()).expect("a key"),
+    );
+    let (signature, values, policy) = (attestation_key().sign(&message), values(), policy());
+    for (key, qualifying_data) in [(None, Some(&ASKED[..])), (Some(&key), None)] {
+        let mut examination = Examination::new(NOW);
+        let quote = Quote {
+            message: &message,
+            signature: &signature,
+            key,
+            pcr_values: &values,
+            bank: HashAlgorithm::Sha256,
+            pcrs: &policy,
+            qualifying_data,
+        };
+        examine(&mut examination, &quote);
+        assert!(examination.conclude(&[RULES]).error.is_some());
+    }
+}
+
+#[test]
+fn only_the_attestation_key_signs() {
+    let message = good().encode();
+    let (good, values) = (attestation_key().sign(&message), values());
+    let forged = another_key().sign(&message);
+    for signature in [
+        &forged[..],
+        &[],
+        &good[..255],
+        &[&good[..], &[0]].concat(),
+        &[&[0], &good[..]].concat(),
+    ] {
+        let failed = of(&message, signature, &values);
+        assert_eq!(failed, ["vtpm-quote-signature"].into());
+    }
+    assert_eq!(of(&message, &good, &values), [].into());
+}
+
+#[test]
+fn every_changed_bit_and_every_truncation_is_refused() {
+    let message = good().encode();
+    let (signature, values) = (attestation_key().sign(&message), values());
+    for at in 0..message.len() * 8 {
+        let mut changed = message.clone();
+        changed[at / 8] ^= 1 << (at % 8);
+        assert!(!of(&changed, &signature, &values).is_empty(), "bit {at}");
+    }
+    for at in (0..signature.len() * 8).step_by(7) {
+        let mut changed = signature.clone();
+        changed[at / 8] ^= 1 << (at % 8);
+        assert!(!of(&message, &changed, &values).is_empty(), "signature bit {at}");
+    }
+    for end in 0..message.len() {
+        let cut = &message[..end];
+        let failed = of(cut, &attestation_key().sign(cut), &values);
+        let clause = if end < 6 {
+            "vtpm-quote-kind"
+        } else {
+            "vtpm-quote-format"
+        };
+        assert_eq!(failed, [clause].into(), "{end}");
+    }
+}
+
+#[test]
+fn an_attestation_key_is_restricted_and_never_left_its_tpm() {
+    let key = attestation_key();
+    let public = public_area(key, ATTRIBUTES);
+    let parsed = AttestationKey::parse(&public).expect("a public area");
+    assert!(parsed.is_restricted_signer());
+    assert_eq!(parsed.modulus, key.modulus());
+    for (bit, meaning) in [
+        (1, "fixedTPM"),
+        (4, "fixedParent"),
+        (5, "sensitiveDataOrigin"),
+        (16, "restricted"),
+        (18, "sign"),
+        (0, "reserved"),
+        (11, "encryptedDuplication"),
+        (17, "decrypt"),
+        (19, "x509sign"),
+        (31, "reserved"),
+    ] {
+        let changed = public_area(key, ATTRIBUTES ^ 1 << bit);
+        let parsed = AttestationKey::parse(&changed).expect("a public area");
+        assert!(!parsed.is_restricted_signer(), "{meaning}");
+    }
+    // Who may use the key does not matter: userWithAuth, noDA, adminWithPolicy.
+    for bit in [6, 7, 10] {
+        let changed = public_area(key, ATTRIBUTES ^ 1 << bit);
+        let parsed = AttestationKey::parse(&changed).expect("a public area");
+        assert!(parsed.is_restricted_signer(), "bit {bit}");
+    }
+}
+
+#[test]
+fn another_public_area_is_refused() {
+    let public = public_area(attestation_key(), ATTRIBUTES);
+    // Type, symmetric, scheme, hash of the scheme, bits, exponent, length.
+    for (at, value) in [
+        (1, 0x23),
+        (11, 0x06),
+        (13, 0x16),
+        (15, 0x04),
+        (16, 0x0c),
+        (19, 3),
+        (22, 0x02),
+        (24, 0),
+    ] {
+        let mut changed = public.clone();
+        changed[at] = value;
+        assert!(AttestationKey::parse(&changed).is_none(), "byte {at}");
+    }
+    assert!(AttestationKey::parse(&[&public[..], &[0]].concat()).is_none());
+    for end in 0..public.len() {
+        assert!(AttestationKey::parse(&public[..end]).is_none(), "{end}");
+    }
+    // An even modulus and one with a leading zero.
+    let mut even = public.clone();
+    *even.last_mut().expect("a byte") &= 0xfe;
+    assert!(AttestationKey::parse(&even).is_none());
+    let mut short = public;
+    short[24] = 0;
+    assert!(AttestationKey::parse(&short).is_none());
+}
+
+#[test]
+fn fields_of_a_quote_are_shown() {
+    let fields = tpm_quote_fields(&good().encode()).expect("a quote");
+    let value = |name: &str| {
+        fields
+            .iter()
+            .find(|(other, _)| *other == name)
+            .map(|(_, value)| value.as_str())
+    };
+    assert_eq!(value("pcr-selection"), Some("SHA-256: 0, 4, 11"));
+    assert_eq!(value("extra-data"), Some(&*hex::encode(ASKED)));
+    assert_eq!(value("firmware-version"), Some("0x2020031200120003"));
+    assert_eq!(value("reset-count"), Some("3"));
+    assert!(tpm_quote_fields(&good().encode()[1..]).is_none());
+}
+
+/// One real quote: its parts, and the nonce of whoever asked for it.
+struct Real {
+    name: String,
+    message: Vec<u8>,
+    signature: Vec<u8>,
+    values: Vec<u8>,
+    extra_data: Vec<u8>,
+    bank: HashAlgorithm,
+}
+
+#[test]
+fn real_quotes_of_google_hold_in_each_bank() {
+    let Some(folder) = vectors() else { return };
+    let folder = folder.join("gcp/gcp-vtpm-cos85-nonce9009");
+    let read = |name: &str| std::fs::read(folder.join(name)).expect("the file of a vector");
+    let public = read("ak-pub.tpmt");
+    let key = AttestationKey::parse(&public).expect("a public area");
+    assert!(key.is_restricted_signer());
+    let attestation = read("attestation.pb");
+    for (bank, id, name) in [
+        (HashAlgorithm::Sha1, 4, "sha1"),
+        (HashAlgorithm::Sha256, 11, "sha256"),
+        (HashAlgorithm::Sha384, 12, "sha384"),
+    ] {
+        let signature = read(&format!("quote-{name}.tpmt-sig"));
+        let real = Real {
+            name: name.into(),
+            message: read(&format!("quote-{name}.msg")),
+            signature: rsassa_signature(&signature).expect("a TPMT_SIGNATURE").to_vec(),
+            values: pcrs_of(&attestation, id),
+            extra_data: alloc::vec![0x90, 0x09],
+            bank,
+        };
+        real.holds(&key.key);
+    }
+}
+
+/// The 24 PCR values of a bank in go-tpm-tools' Attestation: field 2 are quotes, of which field 3 has
+/// the bank in field 1 and numbers with values in field 2 (protocol buffers).
+fn pcrs_of(attestation: &[u8], bank: u64) -> Vec<u8> {
+    for quote in fields(attestation).into_iter().filter(|field| field.0 == 2) {
+        for pcrs in fields(quote.2).into_iter().filter(|field| field.0 == 3) {
+            let pcrs = fields(pcrs.2);
+            if pcrs.iter().any(|field| field.0 == 1 && field.1 == bank) {
+                let mut values = std::collections::BTreeMap::new();
+                for entry in pcrs
+                    .iter()
+                    .filter(|field| field.0 == 2)
+                    .map(|field| fields(field.2))
+                {
+                    let number = entry.iter().find(|field| field.0 == 1).map_or(0, |field| field.1);
+                    let value = entry.iter().find(|field| field.0 == 2).expect("a value").2;
+                    values.insert(number, value);
+                }
+                return values.into_values().collect::<Vec<_>>().concat();
+            }
+        }
+    }
+    panic!("no bank {bank}")
+}
+
+/// Number, integer and bytes of each field of a message.
+fn fields(mut bytes: &[u8]) -> Vec<(u64, u64, &[u8])> {
+    fn integer(bytes: &mut &[u8]) -> u64 {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let (byte, rest) = bytes.split_first().expect("a byte");
+            *bytes = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if *byte < 0x80 {
+                return value;
+            }
+        }
+        unreachable!("an integer ends")
+    }
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        let tag = integer(&mut bytes);
+        let value = integer(&mut bytes);
+        let mut contents = &[][..];
+        if tag & 7 == 2 {
+            (contents, bytes) = bytes.split_at(value as usize);
+        }
+        fields.push((tag >> 3, value, contents));
+    }
+    fields
+}
+
+impl Real {
+    fn quote<'a>(&'a self, key: &'a PublicKey, pcrs: &'a PcrPolicy) -> Quote<'a> {
+        Quote {
+            message: &self.message,
+            signature: &self.signature,
+            key: Some(key),
+            pcr_values: &self.values,
+            bank: self.bank,
+            pcrs,
+            qualifying_data: Some(&self.extra_data),
+        }
+    }
+
+    /// Everything but the value of PCR 23, which is a SHA-256 value in the policy.
+    #[track_caller]
+    fn holds(&self, key: &PublicKey) {
+        let (name, pcrs) = (&self.name, every_pcr());
+        let expected = if self.bank == HashAlgorithm::Sha256 {
+            None
+        } else {
+            Some("vtpm-pcr-values")
+        };
+        assert_eq!(
+            examined(self.quote(key, &pcrs)),
+            expected.into_iter().collect(),
+            "{name}"
+        );
+        let swapped = [
+            &self.values[self.values.len() / 24..],
+            &self.values[..self.values.len() / 24],
+        ]
+        .concat();
+        let changed = examined(Quote {
+            pcr_values: &swapped,
+            ..self.quote(key, &pcrs)
+        });
+        assert!(changed.contains("vtpm-pcr-digest"), "{name}");
+        let prefix = &self.extra_data[..self.extra_data.len() - 1];
+        let changed = examined(Quote {
+            qualifying_data: Some(prefix),
+            ..self.quote(key, &pcrs)
+        });
+        assert!(changed.contains("vtpm-extra-data"), "{name}");
+        let few = policy();
+        let changed = examined(self.quote(key, &few));
+        assert!(changed.contains("vtpm-pcr-selection"), "{name}");
+    }
+}
+
+#[test]
+fn the_manifest_names_no_quote_that_is_not_tested() {
+    let Some(folder) = vectors() else { return };
+    let names: Vec<_> = manifest(&folder, "gcp-vtpm")
+        .iter()
+        .map(|vector| vector["name"].as_str().map(String::from))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            Some("gcp-vtpm-ak-certificate-openpcc".into()),
+            Some("gcp-vtpm-cos85-nonce9009".into()),
+        ]
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_parser_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400), at in 0usize..400, end in any::<bool>()) {
+        let mut changed = [good().encode(), public_area(attestation_key(), ATTRIBUTES)];
+        for structure in &mut changed {
+            let at = at.min(structure.len());
+            structure.splice(at.., bytes.iter().copied());
+            if end {
+                structure.truncate(at);
+            }
+        }
+        for bytes in [&bytes, &changed[0], &changed[1]] {
+            let _ = Attest::parse(bytes);
+            let _ = tpm_quote_fields(bytes);
+            let _ = rsassa_signature(bytes);
+            let _ = AttestationKey::parse(bytes);
+            let _ = super::chain::certificates(bytes);
+            let _ = super::evidence::Parts::decode(bytes);
+        }
+        of(&changed[0], &bytes, &bytes);
+    }
+}
