@@ -259,3 +259,7 @@ fn conclude(examination: Examination, rules: &[&[&'static Rule]]) -> VtpmExplana
         error: conclusion.error,
     }
 }
+
+#[cfg(test)]
+#[path = "vtpm_tests.rs"]
+mod tests;
