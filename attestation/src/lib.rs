@@ -45,7 +45,7 @@ mod verified;
 mod verifier;
 mod x509;
 
-pub use azure::{AzureEvidence, hcl_report_fields};
+pub use azure::AzureEvidence;
 pub use bundle::{BUNDLE_BYTES_MAX, Bundle};
 pub use claims::{Assurance, Claims, VtpmClaims};
 pub use clause::{Clause, Explanation, Outcome, Question, Verdict};
@@ -64,6 +64,6 @@ pub use role::Role;
 pub use statement::{Statement, StatementFields};
 pub use subject::endorsement_subject;
 pub use time::UnixTime;
-pub use tpm::{rsassa_signature, tpm_quote_fields};
+pub use tpm::rsassa_signature;
 pub use verified::VerifiedEvidence;
 pub use verifier::Verifier;

@@ -1,53 +1,53 @@
-//! What people read of an HCL report.
+//! The fields of an HCL report; settings have the names that the paravisor gives them.
 
-use alloc::string::{String, ToString as _};
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use super::hcl::{HclReport, ReportType};
 use super::runtime::RuntimeData;
 use super::td_report::TdReport;
-use crate::snp::Report;
+use crate::fields::{Field, Fields};
+use crate::snp::{self, Report};
 
-/// Name and value of each field of an HCL report; `None` if it is none. Settings have the names that
-/// the paravisor gives them. Nothing has been verified.
-pub fn hcl_report_fields(hcl_report: &[u8]) -> Option<Vec<(String, String)>> {
-    let hcl = HclReport::parse(hcl_report)?;
-    let mut fields = Vec::new();
-    let mut field = |name: &str, value: String| fields.push((String::from(name), value));
-    field("hcl-version", hcl.version.to_string());
-    field("data-version", hcl.data_version.to_string());
-    field("report-type", hcl.report_type.to_string());
+/// Every field of header, hardware report and runtime data.
+pub(crate) fn fields(hcl: &HclReport<'_>) -> Vec<Field> {
+    let mut fields = Fields::default();
     let hash = hcl.hash_type();
     let hash = hash.map_or_else(|number| number.to_string(), |hash| hash.to_string());
-    field("hash-type", hash);
-    match hcl.report_type {
-        ReportType::Snp => {
-            if let Some(report) = Report::parse(hcl.hardware_report) {
-                field("measurement", hex::encode(report.measurement()));
-                field("report-data", hex::encode(report.report_data()));
-            }
-        }
-        ReportType::Tdx => {
-            let report = TdReport::new(hcl.hardware_report);
-            field("mrtd", hex::encode(report.mrtd()));
-            field("report-data", hex::encode(report.report_data()));
-        }
-        ReportType::Other(_) => {}
-    }
-    let Some(runtime) = RuntimeData::parse(hcl.runtime_data) else {
-        field("runtime-data", String::from("not readable"));
-        return Some(fields);
+    fields
+        .number("version", 4, hcl.version.into(), "")
+        .number("data version", 1220, hcl.data_version.into(), "")
+        .text("report type", Some(1224), hcl.report_type)
+        .text("hash type", Some(1228), hash);
+    let hardware = match hcl.report_type {
+        ReportType::Snp => Report::parse(hcl.hardware_report).map(|report| snp::fields(&report, None)),
+        ReportType::Tdx => Some(TdReport::new(hcl.hardware_report).fields()),
+        ReportType::Other(_) => None,
     };
-    field("keys", runtime.key_names());
+    // Offsets are those inside the hardware report, which begins at 32.
+    let mut all = fields.into_vec();
+    all.extend(hardware.into_iter().flatten());
+    let mut fields = Fields::default();
+    match RuntimeData::parse(hcl.runtime_data) {
+        Some(runtime) => runtime_data(&mut fields, &runtime),
+        None => {
+            fields.text("runtime data", None, "not readable");
+        }
+    }
+    all.extend(fields.into_vec());
+    all
+}
+
+fn runtime_data(fields: &mut Fields, runtime: &RuntimeData) {
+    fields.text("keys", None, runtime.key_names());
     if let Some(key) = runtime.attestation_key() {
-        field("HCLAkPub", hex::encode(key.modulus));
+        fields.text("HCLAkPub", None, hex::encode(key.modulus));
     }
     for (name, value) in &runtime.settings {
-        field(name, value.to_string());
+        fields.text(name.clone(), None, value);
     }
-    field(
-        "user-data",
-        runtime.user_data.unwrap_or_else(|| String::from("none")),
-    );
-    Some(fields)
+    fields.text("user-data", None, runtime.user_data.as_deref().unwrap_or("none"));
+    for name in &runtime.others {
+        fields.text(name.clone(), None, "not read");
+    }
 }

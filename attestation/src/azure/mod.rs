@@ -30,6 +30,7 @@ mod tests;
 pub use evidence::AzureEvidence;
 pub(crate) use evidence::subject;
 pub(crate) use examine::{Evidence, Processor, examine};
-pub use fields::hcl_report_fields;
+pub(crate) use fields::fields;
+pub(crate) use hcl::HclReport;
 pub(crate) use rules::RULES;
 pub(crate) use td_report::TD_RULES;

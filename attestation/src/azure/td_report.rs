@@ -20,11 +20,13 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use sha2::{Digest as _, Sha384};
 
 use crate::clause::Question::Genuine;
 use crate::examination::{Examination, Fault, Rule};
+use crate::fields::{Field, Fields};
 use crate::tdx::Quote;
 
 /// The space for a hardware report in an HCL report.
@@ -61,7 +63,23 @@ impl<'a> TdReport<'a> {
         self.0[128..192].try_into().expect("64 bytes were cut out")
     }
 
-    pub(crate) fn mrtd(self) -> &'a [u8; 48] {
+    /// What a quote of it would say of the trust domain.
+    pub(crate) fn fields(self) -> Vec<Field> {
+        let mut fields = Fields::default();
+        let mut field = |name, offset: usize, bytes: usize| {
+            fields.bytes(name, offset, &self.0[offset..offset + bytes]);
+        };
+        field("REPORTDATA", 128, 64);
+        field("TEE_TCB_SVN", 264, 16);
+        field("MRSEAM", 280, 48);
+        field("ATTRIBUTES", 512, 8);
+        field("XFAM", 520, 8);
+        field("MRTD", 528, 48);
+        field("MRCONFIGID", 576, 48);
+        fields.into_vec()
+    }
+
+    fn mrtd(self) -> &'a [u8; 48] {
         self.0[528..576].try_into().expect("48 bytes were cut out")
     }
 

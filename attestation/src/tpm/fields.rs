@@ -1,26 +1,31 @@
-//! What people read of a quote.
+//! The fields of a quote in the words of the TPM specification.
 
-use alloc::format;
-use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
-use super::attest::Attest;
+use super::attest::{self, Attest};
+use crate::fields::{Field, Fields};
 
-/// Name and value of each field of a TPMS_ATTEST that is a quote; `None` if it is none. Nothing has
-/// been verified.
-pub fn tpm_quote_fields(message: &[u8]) -> Option<Vec<(&'static str, String)>> {
-    let attest = Attest::parse(message)?;
-    let banks = attest.selections.iter();
-    let banks = banks.map(|selection| format!("{}: {}", selection.bank, selection.pcrs));
-    Some(alloc::vec![
-        ("qualified-signer", hex::encode(attest.qualified_signer)),
-        ("extra-data", hex::encode(attest.extra_data)),
-        ("clock-milliseconds", attest.clock_milliseconds.to_string()),
-        ("reset-count", attest.reset_count.to_string()),
-        ("restart-count", attest.restart_count.to_string()),
-        ("clock-safe", attest.clock_is_safe.to_string()),
-        ("firmware-version", format!("{:#018x}", attest.firmware_version)),
-        ("pcr-selection", banks.collect::<Vec<_>>().join("; ")),
-        ("pcr-digest", hex::encode(attest.pcr_digest)),
-    ])
+/// Every field of a TPMS_ATTEST that is a quote.
+pub(crate) fn fields(attest: &Attest<'_>) -> Vec<Field> {
+    let mut fields = Fields::default();
+    fields
+        .number("magic", 0, attest::GENERATED.into(), "TPM_GENERATED_VALUE")
+        .number("type", 4, attest::QUOTE.into(), "TPM_ST_ATTEST_QUOTE")
+        .text("qualifiedSigner", Some(6), hex::encode(attest.qualified_signer))
+        .text("extraData", None, hex::encode(attest.extra_data))
+        .text("clock", None, attest.clock_milliseconds)
+        .text("resetCount", None, attest.reset_count)
+        .text("restartCount", None, attest.restart_count)
+        .text("safe", None, attest.clock_is_safe)
+        .text(
+            "firmwareVersion",
+            None,
+            format_args!("{:#018x}", attest.firmware_version),
+        );
+    for selection in &attest.selections {
+        let selected = format_args!("{}: {}", selection.bank, selection.pcrs);
+        fields.text("pcrSelect", None, selected);
+    }
+    fields.text("pcrDigest", None, hex::encode(attest.pcr_digest));
+    fields.into_vec()
 }

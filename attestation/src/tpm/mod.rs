@@ -24,7 +24,8 @@ pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;
 
-pub use fields::tpm_quote_fields;
+pub(crate) use attest::Attest;
+pub(crate) use fields::fields;
 pub(crate) use public::AttestationKey;
 pub(crate) use quote::{Quote, examine};
 pub(crate) use rules::RULES;

@@ -118,7 +118,7 @@ fn registers(examination: &mut Examination, quote: &Quote<'_>, attest: &Attest<'
         return;
     };
     let values = quote.pcr_values.chunks(digest_bytes);
-    let whole = quote.pcr_values.len() % digest_bytes == 0 && values.len() == pcrs.len();
+    let whole = quote.pcr_values.len().is_multiple_of(digest_bytes) && values.len() == pcrs.len();
     if examination.check(
         &rules::PCR_COUNT,
         whole,

@@ -7,11 +7,13 @@ use proptest::prelude::*;
 use simulated::Flavor;
 
 use super::{Case, FLAVORS, PARAVISOR, PCRS, VM_ID, runtime, values, verifier};
+use crate::azure::AzureEvidence;
 use crate::azure::hcl::{HclReport, assemble};
 use crate::azure::runtime::RuntimeData;
-use crate::azure::{AzureEvidence, hcl_report_fields};
 use crate::tpm::testkit::{Message, NOW, attestation_key};
-use crate::{AppraisalError, Bundle, Nonce, PlatformTag, Role, StatementFields, vtpm_qualifying_data};
+use crate::{
+    AppraisalError, Bundle, Nonce, PlatformTag, Role, StatementFields, inspect, vtpm_qualifying_data,
+};
 
 /// An appraisal of a whole bundle: its nonce and statement are what the vTPM signed.
 #[test]
@@ -115,20 +117,24 @@ fn evidence_has_one_encoding_within_its_bounds() {
 fn fields_of_a_report_are_shown() {
     for flavor in FLAVORS {
         let case = Case::new(flavor);
-        let fields = hcl_report_fields(&case.evidence.hcl_report).expect("a report");
+        let fields = inspect(&case.evidence.hcl_report).expect("a report");
         let value = |name: &str| {
             let mut fields = fields.iter();
             fields
-                .find(|(other, _)| other == name)
-                .map(|(_, value)| value.to_string())
+                .find(|field| field.name == name)
+                .map(|field| field.value.to_string())
         };
         assert_eq!(value("keys").as_deref(), Some("HCLAkPub, HCLEkPub"));
         assert_eq!(value("HCLAkPub"), Some(hex::encode(attestation_key().modulus())));
         assert_eq!(value("secure-boot").as_deref(), Some("true"));
         assert_eq!(value("vmUniqueId").as_deref(), Some(VM_ID));
-        assert_eq!(value("report-data"), Some(hex::encode(case.report_data)));
+        let measurement = match flavor {
+            Flavor::Snp => "MEASUREMENT",
+            Flavor::Tdx => "MRTD",
+        };
+        assert_eq!(value(measurement), Some(hex::encode(PARAVISOR)));
     }
-    assert!(hcl_report_fields(b"HCLA").is_none());
+    assert!(inspect(b"HCLA").is_none());
 }
 
 proptest! {
@@ -145,7 +151,7 @@ proptest! {
             if let Some(report) = HclReport::parse(bytes) {
                 let _ = report.hash_type().map(|hash| hash.report_data(report.runtime_data));
             }
-            let _ = hcl_report_fields(bytes);
+            let _ = inspect(bytes);
             let _ = AzureEvidence::decode(bytes);
             let _ = crate::azure::subject(bytes);
         }

@@ -3,6 +3,7 @@
 mod real;
 
 use alloc::format;
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use proptest::prelude::*;
@@ -11,9 +12,10 @@ use super::attest::Attest;
 use super::testkit::{
     ATTRIBUTES, Failed, Message, NOW, another_key, attestation_key, bit_map, failed, public_area,
 };
-use super::{AttestationKey, HashAlgorithm, Quote, RULES, examine, rsassa_signature, tpm_quote_fields};
+use super::{AttestationKey, HashAlgorithm, Quote, RULES, examine, rsassa_signature};
 use crate::clause::Outcome;
 use crate::examination::Examination;
+use crate::inspect;
 use crate::policy::PcrPolicy;
 use crate::x509::PublicKey;
 
@@ -350,18 +352,17 @@ fn another_public_area_is_refused() {
 
 #[test]
 fn fields_of_a_quote_are_shown() {
-    let fields = tpm_quote_fields(&good().encode()).expect("a quote");
+    let fields = inspect(&good().encode()).expect("a quote");
     let value = |name: &str| {
-        fields
-            .iter()
-            .find(|(other, _)| *other == name)
-            .map(|(_, value)| value.as_str())
+        let field = fields.iter().find(|field| field.name == name);
+        field.map(|field| field.value.to_string())
     };
-    assert_eq!(value("pcr-selection"), Some("SHA-256: 0, 4, 11"));
-    assert_eq!(value("extra-data"), Some(&*hex::encode(ASKED)));
-    assert_eq!(value("firmware-version"), Some("0x2020031200120003"));
-    assert_eq!(value("reset-count"), Some("3"));
-    assert!(tpm_quote_fields(&good().encode()[1..]).is_none());
+    assert_eq!(value("pcrSelect").as_deref(), Some("SHA-256: 0, 4, 11"));
+    assert_eq!(value("extraData"), Some(hex::encode(ASKED)));
+    assert_eq!(value("firmwareVersion").as_deref(), Some("0x2020031200120003"));
+    assert_eq!(value("resetCount").as_deref(), Some("3"));
+    let message = good().encode();
+    assert!(inspect(&message[..message.len() - 1]).is_none());
 }
 
 proptest! {
@@ -377,7 +378,7 @@ proptest! {
         }
         for bytes in [&bytes, &changed[0], &changed[1]] {
             let _ = Attest::parse(bytes);
-            let _ = tpm_quote_fields(bytes);
+            let _ = inspect(bytes);
             let _ = rsassa_signature(bytes);
             let _ = AttestationKey::parse(bytes);
             let _ = super::chain::certificates(bytes);
