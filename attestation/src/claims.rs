@@ -29,6 +29,21 @@ pub struct Claims {
     pub(crate) platform: PlatformTag,
     pub(crate) launch_measurement: [u8; 48],
     pub(crate) hardware_id: Vec<u8>,
+    pub(crate) vtpm: Option<VtpmClaims>,
+}
+
+/// What a vTPM says of itself in a quote. The verifier has no memory: whoever appraises the same
+/// machine again can see that it was reset, resumed or rolled back by counters that moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VtpmClaims {
+    /// Milliseconds for which the vTPM was on.
+    pub clock_milliseconds: u64,
+    /// How often it was reset.
+    pub reset_count: u32,
+    /// How often it was resumed since the last reset.
+    pub restart_count: u32,
+    /// The vendor's number of its firmware.
+    pub firmware_version: u64,
 }
 
 impl Claims {
@@ -45,5 +60,10 @@ impl Claims {
     /// Identity of the processor, taken from the manufacturer's certificate: SNP hwID, TDX PPID.
     pub fn hardware_id(&self) -> &[u8] {
         &self.hardware_id
+    }
+
+    /// What the vTPM says of itself, on platforms that have one inside the boundary (Azure).
+    pub fn vtpm(&self) -> Option<&VtpmClaims> {
+        self.vtpm.as_ref()
     }
 }

@@ -3,11 +3,13 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::azure::{self, HclReport};
 use crate::bundle::Bundle;
 use crate::fields::{Field, Fields};
 use crate::snp::{self, Report};
 use crate::tdx::{self, Quote};
 use crate::time::UnixTime;
+use crate::tpm;
 use crate::x509::{Certificate, RevocationList, pem_certificates};
 
 /// What a file looks like. Only the first bytes were looked at, or its shape.
@@ -22,6 +24,8 @@ pub enum Kind {
     TdxQuote,
     /// The paravisor's report of an Azure confidential VM.
     AzureHclReport,
+    /// A quote of a TPM (TPMS_ATTEST), without its signature.
+    TpmQuote,
     /// SPDM measurements of an NVIDIA device.
     NvidiaReport,
     /// A certificate in DER.
@@ -46,6 +50,7 @@ impl Kind {
             Kind::SnpReport => "an AMD SEV-SNP attestation report",
             Kind::TdxQuote => "an Intel TDX quote",
             Kind::AzureHclReport => "an Azure HCL report",
+            Kind::TpmQuote => "a TPM quote",
             Kind::NvidiaReport => "an NVIDIA attestation report",
             Kind::Certificate => "a certificate",
             Kind::RevocationList => "a certificate revocation list",
@@ -74,6 +79,9 @@ pub fn recognise(bytes: &[u8]) -> Option<Kind> {
     }
     if bytes.starts_with(b"HCLA") {
         return Some(Kind::AzureHclReport);
+    }
+    if bytes.starts_with(&[0xff, b'T', b'C', b'G', 0x80, 0x18]) {
+        return Some(Kind::TpmQuote);
     }
     if is_event_log(bytes) {
         return Some(Kind::EventLog);
@@ -110,6 +118,8 @@ pub fn inspect(bytes: &[u8]) -> Option<Vec<Field>> {
     match recognise(bytes)? {
         Kind::SnpReport => Report::parse(bytes).map(|report| snp::fields(&report, None)),
         Kind::TdxQuote => Quote::parse(bytes).map(|quote| tdx::fields(&quote)),
+        Kind::AzureHclReport => HclReport::parse(bytes).map(|report| azure::fields(&report)),
+        Kind::TpmQuote => tpm::Attest::parse(bytes).map(|attest| tpm::fields(&attest)),
         Kind::Certificate => Certificate::parse(bytes).ok().map(|certificate| {
             let mut fields = Fields::default();
             fields

@@ -17,6 +17,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod azure;
 mod bundle;
 mod cbor;
 mod claims;
@@ -26,6 +27,7 @@ mod endorsements;
 mod error;
 mod examination;
 mod fields;
+mod gce;
 mod inspect;
 mod nonce;
 mod platform;
@@ -39,25 +41,31 @@ mod statement;
 mod subject;
 mod tdx;
 mod time;
+mod tpm;
 mod verified;
 mod verifier;
 mod x509;
 
+pub use azure::AzureEvidence;
 pub use bundle::{BUNDLE_BYTES_MAX, Bundle};
-pub use claims::{Assurance, Claims};
+pub use claims::{Assurance, Claims, VtpmClaims};
 pub use clause::{Clause, Explanation, Outcome, Question, Verdict};
 pub use device::{DeviceEvidence, DeviceKind, device_nonce};
 pub use endorsements::{EndorsementKind, Endorsements};
 pub use error::{AppraisalError, BundleError, PolicyError, StatementError};
 pub use fields::{Field, FieldValue};
+pub use gce::vtpm::{
+    GceVtpmEvidence, VtpmExplanation, explain_gce_ak_certificates, explain_gce_vtpm, explain_gce_vtpm_quote,
+};
 pub use inspect::{Kind, PublishedNames, certificates_in_pem, inspect, published_names, recognise};
 pub use nonce::Nonce;
 pub use platform::PlatformTag;
-pub use policy::AppraisalPolicy;
-pub use report_data::{ReleaseBinding, ReportData, release_nonce, report_data};
+pub use policy::{AppraisalPolicy, GceVtpmPolicy};
+pub use report_data::{ReleaseBinding, ReportData, release_nonce, report_data, vtpm_qualifying_data};
 pub use role::Role;
 pub use statement::{Statement, StatementFields};
 pub use subject::endorsement_subject;
 pub use time::UnixTime;
+pub use tpm::rsassa_signature;
 pub use verified::VerifiedEvidence;
 pub use verifier::Verifier;

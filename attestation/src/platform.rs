@@ -11,6 +11,10 @@ pub enum PlatformTag {
     AmdSevSnp,
     /// A quote of an Intel TDX trust domain.
     IntelTdx,
+    /// A vTPM quote of an Azure confidential VM, vouched for by an SEV-SNP report of its paravisor.
+    AzureAmdSevSnp,
+    /// A vTPM quote of an Azure confidential VM, vouched for by a TDX quote of its paravisor.
+    AzureIntelTdx,
     /// An SNP report signed by software; development only.
     SimulatedAmdSevSnp,
     /// A TDX quote signed by software; development only.
@@ -19,9 +23,11 @@ pub enum PlatformTag {
 
 impl PlatformTag {
     /// Every tag.
-    pub const ALL: [PlatformTag; 4] = [
+    pub const ALL: [PlatformTag; 6] = [
         Self::AmdSevSnp,
         Self::IntelTdx,
+        Self::AzureAmdSevSnp,
+        Self::AzureIntelTdx,
         Self::SimulatedAmdSevSnp,
         Self::SimulatedIntelTdx,
     ];
@@ -31,6 +37,8 @@ impl PlatformTag {
         match self {
             PlatformTag::AmdSevSnp => "amd-sev-snp",
             PlatformTag::IntelTdx => "intel-tdx",
+            PlatformTag::AzureAmdSevSnp => "azure-amd-sev-snp",
+            PlatformTag::AzureIntelTdx => "azure-intel-tdx",
             PlatformTag::SimulatedAmdSevSnp => "simulated-amd-sev-snp",
             PlatformTag::SimulatedIntelTdx => "simulated-intel-tdx",
         }

@@ -9,6 +9,7 @@ use crate::{Nonce, Role};
 pub type ReportData = [u8; 64];
 
 const EVIDENCE_DOMAIN: &[u8] = b"adyton evidence v1";
+const VTPM_DOMAIN: &[u8] = b"adyton vtpm v1";
 const RELEASE_DOMAIN: &[u8] = b"adyton release v1";
 
 /// `SHA-512("adyton evidence v1" || role || SHA-512(statement) || nonce)`.
@@ -20,6 +21,16 @@ pub fn report_data(role: Role, statement: &[u8], nonce: &Nonce) -> ReportData {
         .chain_update([role.number()])
         .chain_update(Sha512::digest(statement))
         .chain_update(nonce.as_bytes())
+        .finalize()
+        .into()
+}
+
+/// `SHA-256("adyton vtpm v1" || report data)`: the qualifying data of a vTPM's quote (`extraData`),
+/// where the hardware's own 64 bytes name the vTPM instead. 64 bytes do not fit every TPM2B_DATA.
+pub fn vtpm_qualifying_data(report_data: &ReportData) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(VTPM_DOMAIN)
+        .chain_update(report_data)
         .finalize()
         .into()
 }
@@ -59,7 +70,7 @@ pub fn release_nonce(binding: &ReleaseBinding<'_>) -> Nonce {
 
 #[cfg(test)]
 mod tests {
-    use super::{ReleaseBinding, release_nonce, report_data};
+    use super::{ReleaseBinding, release_nonce, report_data, vtpm_qualifying_data};
     use crate::{Nonce, Role};
 
     #[test]
@@ -86,6 +97,13 @@ mod tests {
             )),
             expected
         );
+    }
+
+    #[test]
+    fn vtpm_qualifying_data_is_the_documented_function() {
+        // python3: sha256(b"adyton vtpm v1" + bytes([7])*64)
+        let expected = "c6b4556548bfae9f813cbf35684c5f52ed53e00933e606ee8e345a55ac7a1e99";
+        assert_eq!(hex::encode(vtpm_qualifying_data(&[7; 64])), expected);
     }
 
     #[test]

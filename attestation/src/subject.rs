@@ -2,12 +2,14 @@
 
 use alloc::vec::Vec;
 
+use crate::azure;
 use crate::snp::{self, Report};
 use crate::tdx::{self, Quote};
 use crate::{BundleError, PlatformTag};
 
 /// The name under which the endorsements of `evidence` are published and cached: SNP chip id and
-/// reported TCB; TDX FMSPC and issuing CA. Unverified: it only chooses what to look up.
+/// reported TCB; TDX FMSPC and issuing CA; on Azure those
+/// of the processor inside. Unverified: it only chooses what to look up.
 pub fn endorsement_subject(platform: PlatformTag, evidence: &[u8]) -> Result<Vec<u8>, BundleError> {
     match platform {
         PlatformTag::AmdSevSnp | PlatformTag::SimulatedAmdSevSnp => {
@@ -16,6 +18,7 @@ pub fn endorsement_subject(platform: PlatformTag, evidence: &[u8]) -> Result<Vec
         PlatformTag::IntelTdx | PlatformTag::SimulatedIntelTdx => {
             Quote::parse(evidence).as_ref().and_then(tdx::subject)
         }
+        PlatformTag::AzureAmdSevSnp | PlatformTag::AzureIntelTdx => azure::subject(evidence),
     }
     .ok_or(BundleError::Shape)
 }

@@ -3,6 +3,7 @@
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
+use crate::azure;
 use crate::claims::Claims;
 use crate::clause::Question::{Expected, Genuine};
 use crate::examination::{Conclusion, Examination, Fault, Rule};
@@ -11,10 +12,11 @@ use crate::simulated::SignatureDomain;
 use crate::snp::{self, Generation};
 use crate::statement::{self, Statement};
 use crate::tdx;
+use crate::tpm;
 use crate::x509::TrustAnchor;
 use crate::{
-    AppraisalError, AppraisalPolicy, Assurance, Bundle, Endorsements, Explanation, Nonce, PlatformTag,
-    ReportData, UnixTime, Verdict, VerifiedEvidence,
+    AppraisalError, AppraisalPolicy, Assurance, AzureEvidence, Bundle, Endorsements, Explanation, Nonce,
+    PlatformTag, ReportData, UnixTime, Verdict, VerifiedEvidence, vtpm_qualifying_data,
 };
 
 /// Appraises evidence under one policy.
@@ -23,6 +25,7 @@ pub struct Verifier {
     policy: AppraisalPolicy,
     snp_anchors: Vec<(Generation, TrustAnchor)>,
     tdx_anchor: Option<TrustAnchor>,
+    azure_anchor: Option<TrustAnchor>,
     simulated_snp_anchors: Vec<(Generation, TrustAnchor)>,
 }
 
@@ -61,15 +64,31 @@ impl Verifier {
                 Some((Generation::of_root(&root.common_name)?, root.clone()))
             })
             .collect();
+        let azure = policy.azure.as_ref();
+        let snp = policy.snp.is_some() || azure.is_some_and(|azure| azure.snp.is_some());
+        let tdx = policy.tdx.is_some() || azure.is_some_and(|azure| azure.tdx.is_some());
         Self {
-            snp_anchors: if policy.snp.is_some() {
-                roots::amd()
-            } else {
-                Vec::new()
-            },
-            tdx_anchor: policy.tdx.is_some().then(roots::intel),
+            snp_anchors: if snp { roots::amd() } else { Vec::new() },
+            tdx_anchor: tdx.then(roots::intel),
+            azure_anchor: azure.is_some().then(roots::azure_vtpm),
             simulated_snp_anchors,
             policy,
+        }
+    }
+
+    /// The same, with a test's own roots in the place of the manufacturers'.
+    #[cfg(test)]
+    pub(crate) fn with_roots(
+        policy: AppraisalPolicy,
+        snp: Vec<(Generation, TrustAnchor)>,
+        tdx: TrustAnchor,
+        azure: TrustAnchor,
+    ) -> Self {
+        Self {
+            snp_anchors: snp,
+            tdx_anchor: Some(tdx),
+            azure_anchor: Some(azure),
+            ..Self::new(policy)
         }
     }
 
@@ -121,15 +140,32 @@ impl Verifier {
             endorsements,
             Some(report_data),
         );
-        let rules = [COMMON, platform_rules(platform), statement::REPORT_DATA_RULES];
-        let conclusion = examination.conclude(&rules);
-        let verdict = conclusion
-            .error
-            .map_or(Verdict::Accepted(assurance(platform)), Verdict::Refused);
-        Explanation {
-            clauses: conclusion.clauses,
-            verdict,
+        explanation(examination, platform)
+    }
+
+    /// The same for Azure's evidence, of which the vTPM signed `qualifying_data`, whatever that is.
+    pub fn explain_azure_evidence(
+        &self,
+        platform: PlatformTag,
+        evidence: &AzureEvidence,
+        endorsements: &Endorsements,
+        qualifying_data: &[u8],
+        now: UnixTime,
+    ) -> Explanation {
+        let mut examination = Examination::new(now);
+        if self.accept(&mut examination, platform) {
+            // What exceeds its bound is no evidence, and no bytes are none either.
+            let encoded = evidence.encode().unwrap_or_default();
+            let qualifying_data = Some(qualifying_data);
+            self.examine_azure(
+                &mut examination,
+                platform,
+                &encoded,
+                endorsements,
+                qualifying_data,
+            );
         }
+        explanation(examination, platform)
     }
 
     fn examine(
@@ -168,13 +204,8 @@ impl Verifier {
             &bundle.endorsements,
             report_data.as_ref(),
         );
-        let rules = [
-            COMMON,
-            platform_rules(bundle.platform),
-            BUNDLE,
-            statement::REPORT_DATA_RULES,
-            statement::STATEMENT_RULES,
-        ];
+        let mut rules = platform_rules(bundle.platform);
+        rules.extend([BUNDLE, statement::REPORT_DATA_RULES, statement::STATEMENT_RULES]);
         let mut conclusion = examination.conclude(&rules);
         let result = match (conclusion.error.take(), statement, claims) {
             (Some(error), _, _) => Err(error),
@@ -227,16 +258,7 @@ impl Verifier {
         } else {
             SignatureDomain::Hardware
         };
-        let accepted = PlatformTag::ALL
-            .into_iter()
-            .filter(|tag| self.policy.accepts(*tag));
-        let expected = accepted.map(PlatformTag::as_str).collect::<Vec<_>>().join(" or ");
-        if !examination.check(
-            &PLATFORM,
-            self.policy.accepts(platform),
-            expected,
-            platform.to_string(),
-        ) {
+        if !self.accept(examination, platform) {
             return None;
         }
         let snp = |policy, anchors| snp::Evidence {
@@ -275,7 +297,67 @@ impl Verifier {
                 let policy = policy.simulated_tdx.as_ref()?;
                 tdx::examine(examination, &tdx(policy, &policy.root_certificate.as_ref()?.0))
             }
+            PlatformTag::AzureAmdSevSnp | PlatformTag::AzureIntelTdx => {
+                let qualifying_data = report_data.map(vtpm_qualifying_data);
+                let qualifying_data = qualifying_data.as_ref().map(|data| &data[..]);
+                self.examine_azure(examination, platform, evidence, endorsements, qualifying_data)
+            }
         }
+    }
+
+    fn accept(&self, examination: &mut Examination, platform: PlatformTag) -> bool {
+        let accepted = PlatformTag::ALL
+            .into_iter()
+            .filter(|tag| self.policy.accepts(*tag));
+        let expected = accepted.map(PlatformTag::as_str).collect::<Vec<_>>().join(" or ");
+        let accepts = self.policy.accepts(platform);
+        examination.check(&PLATFORM, accepts, expected, platform.to_string())
+    }
+
+    fn examine_azure(
+        &self,
+        examination: &mut Examination,
+        platform: PlatformTag,
+        evidence: &[u8],
+        endorsements: &Endorsements,
+        qualifying_data: Option<&[u8]>,
+    ) -> Option<Claims> {
+        let policy = self.policy.azure.as_ref()?;
+        let processor = match platform {
+            PlatformTag::AzureAmdSevSnp => azure::Processor::Snp(policy.snp.as_ref()?, &self.snp_anchors),
+            PlatformTag::AzureIntelTdx => {
+                azure::Processor::Tdx(policy.tdx.as_ref()?, self.tdx_anchor.as_ref()?)
+            }
+            _ => return None,
+        };
+        azure::examine(
+            examination,
+            &azure::Evidence {
+                platform,
+                domain: SignatureDomain::Hardware,
+                evidence,
+                endorsements,
+                policy,
+                processor,
+                anchor: self.azure_anchor.as_ref()?,
+                collateral_age_seconds_max: self.policy.collateral_age_seconds_max,
+                qualifying_data,
+            },
+        )
+    }
+}
+
+/// What an examination of a platform alone came to.
+fn explanation(examination: Examination, platform: PlatformTag) -> Explanation {
+    let mut rules = platform_rules(platform);
+    rules.push(statement::REPORT_DATA_RULES);
+    let conclusion = examination.conclude(&rules);
+    let verdict = conclusion
+        .error
+        .map_or(Verdict::Accepted(assurance(platform)), Verdict::Refused);
+    Explanation {
+        clauses: conclusion.clauses,
+        verdict,
     }
 }
 
@@ -287,11 +369,15 @@ const fn assurance(platform: PlatformTag) -> Assurance {
     }
 }
 
-fn platform_rules(platform: PlatformTag) -> &'static [&'static Rule] {
-    match platform {
-        PlatformTag::AmdSevSnp | PlatformTag::SimulatedAmdSevSnp => snp::RULES,
-        PlatformTag::IntelTdx | PlatformTag::SimulatedIntelTdx => tdx::RULES,
-    }
+/// The rules on evidence of a platform, [`COMMON`] included.
+fn platform_rules(platform: PlatformTag) -> Vec<&'static [&'static Rule]> {
+    let rules: &[_] = match platform {
+        PlatformTag::AmdSevSnp | PlatformTag::SimulatedAmdSevSnp => &[COMMON, snp::RULES],
+        PlatformTag::IntelTdx | PlatformTag::SimulatedIntelTdx => &[COMMON, tdx::RULES],
+        PlatformTag::AzureAmdSevSnp => &[COMMON, azure::RULES, tpm::RULES, snp::RULES],
+        PlatformTag::AzureIntelTdx => &[COMMON, azure::RULES, azure::TD_RULES, tpm::RULES, tdx::RULES],
+    };
+    rules.to_vec()
 }
 
 /// Simulated evidence and real evidence do not verify as each other, even under the same keys: here

@@ -5,9 +5,11 @@
 //! there. Simulated platforms must be written out under `[danger.simulated]`, each with its root.
 //! `examples/policy.toml` documents every key.
 
+mod azure;
 mod snp;
 mod tdx;
 mod values;
+mod vtpm;
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -15,10 +17,13 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+pub(crate) use azure::{AzureException, AzurePolicy};
 pub(crate) use snp::{GuestAllowance, MinimumTcb, SnpException, SnpPolicy};
 pub(crate) use tdx::TdxPolicy;
 pub(crate) use values::AnyOf;
 use values::HexBytes;
+pub use vtpm::GceVtpmPolicy;
+pub(crate) use vtpm::PcrPolicy;
 
 use crate::error::PolicyError;
 use crate::{PlatformTag, Role};
@@ -38,6 +43,7 @@ pub struct AppraisalPolicy {
     pub(crate) config_digests: AnyOf<32>,
     pub(crate) snp: Option<SnpPolicy>,
     pub(crate) tdx: Option<TdxPolicy>,
+    pub(crate) azure: Option<AzurePolicy>,
     pub(crate) simulated_snp: Option<SnpPolicy>,
     pub(crate) simulated_tdx: Option<TdxPolicy>,
 }
@@ -57,6 +63,8 @@ struct Document {
     snp: Option<SnpPolicy>,
     #[serde(default)]
     tdx: Option<TdxPolicy>,
+    #[serde(default)]
+    azure: Option<AzurePolicy>,
     #[serde(default)]
     danger: Danger,
 }
@@ -105,6 +113,8 @@ impl AppraisalPolicy {
         match platform {
             PlatformTag::AmdSevSnp => self.snp.is_some(),
             PlatformTag::IntelTdx => self.tdx.is_some(),
+            PlatformTag::AzureAmdSevSnp => self.azure.as_ref().is_some_and(|azure| azure.snp.is_some()),
+            PlatformTag::AzureIntelTdx => self.azure.as_ref().is_some_and(|azure| azure.tdx.is_some()),
             PlatformTag::SimulatedAmdSevSnp => self.simulated_snp.is_some(),
             PlatformTag::SimulatedIntelTdx => self.simulated_tdx.is_some(),
         }
@@ -151,14 +161,16 @@ impl Document {
             config_digests: self.config_digests,
             snp: self.snp,
             tdx: self.tdx,
+            azure: self.azure,
             simulated_snp: simulated.snp,
             simulated_tdx: simulated.tdx,
         };
+        policy.azure.iter().try_for_each(AzurePolicy::check)?;
         if !PlatformTag::ALL
             .into_iter()
             .any(|platform| policy.accepts(platform))
         {
-            return refuse("snp, tdx, danger.simulated", "no platform is accepted");
+            return refuse("snp, tdx, azure, danger.simulated", "no platform is accepted");
         }
         policy.snp.iter().try_for_each(|snp| snp.check("snp", false))?;
         policy.tdx.iter().try_for_each(|tdx| tdx.check("tdx", false))?;

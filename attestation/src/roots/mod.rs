@@ -12,6 +12,9 @@ const AMD: [(Generation, &str); 3] = [
 ];
 const INTEL: &str = include_str!("intel-sgx-root-ca.pem");
 
+const AZURE_VTPM: &str = include_str!("azure-virtual-tpm-root-2023.pem");
+const GOOGLE_VTPM: &str = include_str!("google-ek-ak-root.pem");
+
 /// The ARK of each generation.
 pub(crate) fn amd() -> Vec<(Generation, TrustAnchor)> {
     AMD.into_iter()
@@ -24,6 +27,16 @@ pub(crate) fn intel() -> TrustAnchor {
     anchor(INTEL)
 }
 
+/// Azure Virtual TPM Root Certificate Authority 2023.
+pub(crate) fn azure_vtpm() -> TrustAnchor {
+    anchor(AZURE_VTPM)
+}
+
+/// Google's EK/AK CA Root.
+pub(crate) fn google_vtpm() -> TrustAnchor {
+    anchor(GOOGLE_VTPM)
+}
+
 fn anchor(pem: &str) -> TrustAnchor {
     let certificates = pem_certificates(pem.as_bytes()).expect("a test reads every built-in root");
     TrustAnchor::parse(&certificates[0]).expect("a test reads every built-in root")
@@ -33,7 +46,7 @@ fn anchor(pem: &str) -> TrustAnchor {
 mod tests {
     use sha2::{Digest, Sha256};
 
-    use super::{amd, intel};
+    use super::{amd, azure_vtpm, google_vtpm, intel};
     use crate::x509::Certificate;
 
     /// SHA-256 of each SubjectPublicKeyInfo, as other verifiers pin them.
@@ -66,6 +79,14 @@ mod tests {
         assert_eq!(
             spki_sha256(&intel().certificate),
             "a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e"
+        );
+        assert_eq!(
+            spki_sha256(&azure_vtpm().certificate),
+            "5cbc52672ae101263c2976736044a964c1182ce9412c39937183baddcccb8cdf"
+        );
+        assert_eq!(
+            spki_sha256(&google_vtpm().certificate),
+            "56a613f57126a385dd6949294e93b0b566f96ab0573be0c2368e6f5ca779831f"
         );
     }
 }

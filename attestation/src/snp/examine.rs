@@ -58,6 +58,7 @@ pub(crate) fn examine(examination: &mut Examination, evidence: &Evidence<'_>) ->
         platform: evidence.platform,
         launch_measurement: *report.measurement(),
         hardware_id: endorsed.leaf.hardware_id,
+        vtpm: None,
     })
 }
 

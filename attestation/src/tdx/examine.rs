@@ -57,6 +57,7 @@ pub(crate) fn examine(examination: &mut Examination, evidence: &Evidence<'_>) ->
         platform: evidence.platform,
         launch_measurement: *quote.body.mrtd(),
         hardware_id: pck.ppid.to_vec(),
+        vtpm: None,
     })
 }
 

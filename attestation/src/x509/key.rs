@@ -191,6 +191,14 @@ impl PublicKey {
         }
     }
 
+    /// Whether this is the RSA key of `modulus`, big-endian without leading zeros.
+    pub(crate) fn is_rsa_with(&self, modulus: &[u8]) -> bool {
+        match self {
+            Self::Rsa(key) => key.n_bytes()[..] == *modulus,
+            _ => false,
+        }
+    }
+
     /// Whether `r || s` is this P-256 key's signature over the SHA-256 `digest`.
     pub(crate) fn verifies_p256(&self, digest: &[u8; 32], signature: &[u8; 64]) -> bool {
         match self {
