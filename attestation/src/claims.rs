@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::PlatformTag;
+use crate::{Field, PlatformTag};
 
 /// What the acceptance rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +29,7 @@ pub struct Claims {
     pub(crate) platform: PlatformTag,
     pub(crate) launch_measurement: [u8; 48],
     pub(crate) hardware_id: Vec<u8>,
+    pub(crate) boot: Vec<Field>,
 }
 
 impl Claims {
@@ -45,5 +46,11 @@ impl Claims {
     /// Identity of the processor, taken from the manufacturer's certificate: SNP hwID, TDX PPID.
     pub fn hardware_id(&self) -> &[u8] {
         &self.hardware_id
+    }
+
+    /// What the event log says of the boot: secure boot, boot loaders, command line, runtime events. Empty if
+    /// there was none; the log replays to the registers of the evidence.
+    pub fn boot(&self) -> &[Field] {
+        &self.boot
     }
 }

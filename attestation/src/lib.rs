@@ -23,8 +23,10 @@ mod claims;
 mod clause;
 mod endorsements;
 mod error;
+mod event_log;
 mod examination;
 mod fields;
+mod gce;
 mod inspect;
 mod nonce;
 mod platform;
@@ -47,6 +49,9 @@ pub use claims::{Assurance, Claims};
 pub use clause::{Clause, Explanation, Outcome, Question, Verdict};
 pub use endorsements::{EndorsementKind, Endorsements};
 pub use error::{AppraisalError, BundleError, PolicyError, StatementError};
+pub use event_log::{
+    Agreement, Bank, EVENT_LOG_AREA_BYTES_MAX, Event, EventKind, EventLog, EventLogError, RegisterLayout,
+};
 pub use fields::{Field, FieldValue};
 pub use inspect::{Kind, PublishedNames, certificates_in_pem, inspect, published_names, recognise};
 pub use nonce::Nonce;

@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use crate::claims::Claims;
 use crate::clause::Question::{Expected, Genuine};
 use crate::examination::{Conclusion, Examination, Fault, Rule};
+use crate::gce;
+use crate::policy::{SnpPolicy, TdxPolicy};
 use crate::roots;
 use crate::simulated::SignatureDomain;
 use crate::snp::{self, Generation};
@@ -37,11 +39,11 @@ static EVENT_LOG: Rule = Rule::new(
     "event-log-absent",
     Expected,
     Fault::Unsupported,
-    "this verifier compares registers, it replays no log",
+    "Adyton, bundle: evidence without run-time registers has no log",
     "a log that nobody compared with anything",
 );
 static COMMON: &[&Rule] = &[&PLATFORM];
-static BUNDLE: &[&Rule] = &[&EVENT_LOG];
+static LOG: &[&Rule] = &[&EVENT_LOG];
 
 impl Verifier {
     /// A verifier for `policy`. Built-in roots are used for hardware, the policy's own for simulation.
@@ -106,15 +108,36 @@ impl Verifier {
         report_data: &ReportData,
         now: UnixTime,
     ) -> Explanation {
+        self.explain_logged_evidence(platform, evidence, None, endorsements, report_data, now)
+    }
+
+    /// The same of evidence that came with an event log.
+    pub fn explain_logged_evidence(
+        &self,
+        platform: PlatformTag,
+        evidence: &[u8],
+        event_log: Option<&[u8]>,
+        endorsements: &Endorsements,
+        report_data: &ReportData,
+        now: UnixTime,
+    ) -> Explanation {
         let mut examination = Examination::new(now);
+        check_log_absent(&mut examination, platform, event_log);
         self.examine_platform(
             &mut examination,
             platform,
             evidence,
+            event_log,
             endorsements,
             Some(report_data),
         );
-        let rules = [COMMON, platform_rules(platform), statement::REPORT_DATA_RULES];
+        let rules = [
+            COMMON,
+            platform_rules(platform),
+            self.firmware_rules(platform),
+            log_rules(platform),
+            statement::REPORT_DATA_RULES,
+        ];
         let conclusion = examination.conclude(&rules);
         let verdict = conclusion
             .error
@@ -134,24 +157,21 @@ impl Verifier {
         let mut examination = Examination::new(now);
         let statement = statement::examine(&mut examination, &bundle.statement, &self.policy);
         let report_data = statement.as_ref().map(|statement| statement.report_data(nonce));
-        let log = bundle.event_log.is_none();
-        examination.check(
-            &EVENT_LOG,
-            log,
-            "no event log",
-            if log { "none" } else { "an event log" },
-        );
+        let event_log = bundle.event_log.as_deref();
+        check_log_absent(&mut examination, bundle.platform, event_log);
         let claims = self.examine_platform(
             &mut examination,
             bundle.platform,
             &bundle.evidence,
+            event_log,
             &bundle.endorsements,
             report_data.as_ref(),
         );
         let rules = [
             COMMON,
             platform_rules(bundle.platform),
-            BUNDLE,
+            self.firmware_rules(bundle.platform),
+            log_rules(bundle.platform),
             statement::REPORT_DATA_RULES,
             statement::STATEMENT_RULES,
         ];
@@ -170,6 +190,20 @@ impl Verifier {
             }
         };
         (conclusion, result)
+    }
+
+    /// The rules on Google's endorsement, where the policy takes firmware on Google's word.
+    fn firmware_rules(&self, platform: PlatformTag) -> &'static [&'static Rule] {
+        let policy = &self.policy;
+        let snp = |policy: &Option<SnpPolicy>| policy.as_ref().is_some_and(|snp| snp.gce_firmware.is_some());
+        let tdx = |policy: &Option<TdxPolicy>| policy.as_ref().is_some_and(|tdx| tdx.gce_firmware.is_some());
+        let endorsed = match platform {
+            PlatformTag::AmdSevSnp => snp(&policy.snp),
+            PlatformTag::SimulatedAmdSevSnp => snp(&policy.simulated_snp),
+            PlatformTag::IntelTdx => tdx(&policy.tdx),
+            PlatformTag::SimulatedIntelTdx => tdx(&policy.simulated_tdx),
+        };
+        if endorsed { gce::RULES } else { &[] }
     }
 
     fn verified(
@@ -198,6 +232,7 @@ impl Verifier {
         examination: &mut Examination,
         platform: PlatformTag,
         evidence: &[u8],
+        event_log: Option<&[u8]>,
         endorsements: &Endorsements,
         report_data: Option<&ReportData>,
     ) -> Option<Claims> {
@@ -234,6 +269,7 @@ impl Verifier {
             domain,
             quote: evidence,
             endorsements,
+            event_log,
             policy,
             anchor,
             collateral_age_seconds_max,
@@ -264,6 +300,23 @@ const fn assurance(platform: PlatformTag) -> Assurance {
         Assurance::Simulated
     } else {
         Assurance::Hardware
+    }
+}
+
+/// Whether the platform has registers that a log explains; its own rules are then about the log.
+const fn has_event_log(platform: PlatformTag) -> bool {
+    matches!(platform, PlatformTag::IntelTdx | PlatformTag::SimulatedIntelTdx)
+}
+
+fn log_rules(platform: PlatformTag) -> &'static [&'static Rule] {
+    if has_event_log(platform) { &[] } else { LOG }
+}
+
+fn check_log_absent(examination: &mut Examination, platform: PlatformTag, event_log: Option<&[u8]>) {
+    if !has_event_log(platform) {
+        let absent = event_log.is_none();
+        let found = if absent { "none" } else { "an event log" };
+        examination.check(&EVENT_LOG, absent, "no event log", found);
     }
 }
 

@@ -5,6 +5,7 @@
 //! there. Simulated platforms must be written out under `[danger.simulated]`, each with its root.
 //! `examples/policy.toml` documents every key.
 
+mod gce;
 mod snp;
 mod tdx;
 mod values;
@@ -15,10 +16,11 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+pub(crate) use gce::{GceFirmware, Machine};
 pub(crate) use snp::{GuestAllowance, MinimumTcb, SnpException, SnpPolicy};
 pub(crate) use tdx::TdxPolicy;
-pub(crate) use values::AnyOf;
 use values::HexBytes;
+pub(crate) use values::{AnyOf, RegisterReference};
 
 use crate::error::PolicyError;
 use crate::{PlatformTag, Role};

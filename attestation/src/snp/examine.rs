@@ -10,6 +10,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
 
 use super::generation::Generation;
 use super::report::Report;
@@ -58,6 +59,7 @@ pub(crate) fn examine(examination: &mut Examination, evidence: &Evidence<'_>) ->
         platform: evidence.platform,
         launch_measurement: *report.measurement(),
         hardware_id: endorsed.leaf.hardware_id,
+        boot: Vec::new(),
     })
 }
 
