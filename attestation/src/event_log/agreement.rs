@@ -5,14 +5,14 @@
 //! | type | measured |
 //! |---|---|
 //! | EV_SEPARATOR, EV_ACTION, EV_EFI_ACTION, EV_S_CRTM_VERSION, EV_OMIT_BOOT_DEVICE_EVENTS, EV_EFI_GPT_EVENT, EV_EFI_GPT_EVENT2, EV_EFI_VARIABLE_DRIVER_CONFIG, EV_EFI_VARIABLE_BOOT2 | the data |
-//! | EV_EFI_VARIABLE_BOOT | the variable's value, or the data |
+//! | EV_EFI_VARIABLE_BOOT | the variable's value (its name is then a hint), or the data |
 //! | EV_EFI_VARIABLE_AUTHORITY | the data; older shims log one byte too many |
 //! | EV_IPL of GRUB: `grub_cmd: …`, `kernel_cmdline: …`, `module_cmdline: …` | what follows the prefix, with or without its NUL |
 //! | dstack's runtime events | type, name and payload; see [`super::json`] |
 //! | images, firmware volumes, tables, other EV_IPL, tagged events, microcode, POST codes | something that the log does not hold |
 //!
-//! The type itself was not measured: whoever hands the log over can change it. So a digest that is a
-//! separator's must stand under that type.
+//! The type itself was not measured: whoever hands the log over can change it. Where lines are looked for, a
+//! separator is known by its digest, too.
 
 use sha2::{Digest as _, Sha256, Sha384};
 
@@ -54,9 +54,6 @@ pub(super) fn of(event: &Event) -> Agreement {
         return Agreement::NotExtended;
     }
     let data = event.data.as_slice();
-    if event.kind != EventKind::SEPARATOR && SEPARATORS.iter().any(|value| is_digest_of(event, value)) {
-        return Agreement::Mismatch;
-    }
     if event.sha256.is_none() && event.sha384.is_none() {
         return Agreement::Unknown;
     }
@@ -90,6 +87,11 @@ pub(super) fn of(event: &Event) -> Agreement {
         kind if kind.name().is_some() => optional(event, Agreement::Elsewhere),
         _ => optional(event, Agreement::Unknown),
     }
+}
+
+/// Whether the digest is a separator's, whatever the type.
+pub(super) fn is_separator(event: &Event) -> bool {
+    SEPARATORS.iter().any(|value| is_digest_of(event, value))
 }
 
 /// What GRUB measured of one of its commands.

@@ -118,13 +118,10 @@ fn of_boot(event: &Event) -> Agreement {
     if !event.data.is_empty() || !event.is_extended() {
         return agreement::of(event);
     }
-    let separator = agreement::SEPARATORS
-        .iter()
-        .any(|value| agreement::is_digest_of(event, value));
-    if (event.kind == EventKind::SEPARATOR) == separator {
-        Agreement::Withheld
-    } else {
+    if event.kind == EventKind::SEPARATOR && !agreement::is_separator(event) {
         Agreement::Mismatch
+    } else {
+        Agreement::Withheld
     }
 }
 

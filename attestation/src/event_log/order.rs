@@ -34,6 +34,8 @@ impl EventLog {
                     return fault("not the value of a boot without error");
                 }
                 separated = true;
+            } else if agreement::is_separator(event) {
+                return fault("a separator under another type");
             } else if separated && precedes_separator(event.kind) {
                 return fault("after the separator");
             }

@@ -79,17 +79,10 @@ impl EventLog {
     /// What the log says, for a person: registers, secure boot, boot loaders, command line, runtime events.
     pub fn fields(&self) -> Vec<Field> {
         let mut fields = Fields::default();
-        let bank = match (self.layout, self.banks.first()) {
-            (RegisterLayout::Pcr, Some(Bank::Sha256)) => Some(Bank::Sha256),
-            (_, bank) => self
-                .banks
-                .contains(&Bank::Sha384)
-                .then_some(Bank::Sha384)
-                .or(bank.copied()),
-        };
         fields.text("events", None, self.events.len());
         for register in self.registers() {
-            let value = match bank {
+            // The banks are in order: confidential VMs have SHA-384 alone, TPMs are quoted by SHA-256.
+            let value = match self.banks.first() {
                 Some(Bank::Sha256) => self.replay_sha256(register).map(hex::encode),
                 Some(Bank::Sha384) => self.replay_sha384(register).map(hex::encode),
                 None => None,
@@ -123,7 +116,7 @@ impl EventLog {
                     if event.register == self.layout.firmware()
                         && event.agreement == Agreement::Recomputed =>
                 {
-                    Some(("firmware version".into(), shown(&utf16(&event.data)?)))
+                    Some(("firmware version".into(), version(&event.data)))
                 }
                 EventKind::APPLICATION
                     if event.register == RTMR3 && event.agreement == Agreement::Recomputed =>
@@ -169,7 +162,7 @@ impl EventLog {
         let mut found = SecureBoot::NotShown;
         let mut separated = false;
         for (_, event) in self.extended(self.layout.secure_boot()) {
-            separated |= event.kind == EventKind::SEPARATOR;
+            separated |= event.kind == EventKind::SEPARATOR || agreement::is_separator(event);
             if event.kind != EventKind::EFI_VARIABLE_DRIVER_CONFIG {
                 continue;
             }
@@ -193,12 +186,20 @@ impl EventLog {
 
 type Told = (Cow<'static, str>, String);
 
+/// In the bank in which registers are shown.
 fn digest(event: &Event) -> String {
-    match (&event.sha384, &event.sha256) {
+    match (&event.sha256, &event.sha384) {
         (Some(digest), _) => hex::encode(digest),
         (None, Some(digest)) => hex::encode(digest),
         (None, None) => "no digest".to_string(),
     }
+}
+
+/// Text, or a GUID as other firmware writes it.
+fn version(data: &[u8]) -> String {
+    utf16(data)
+        .filter(|text| text.is_ascii())
+        .map_or_else(|| hex::encode(data), |text| shown(&text))
 }
 
 /// The Authenticode digest, and where the log says that the image came from.
@@ -210,11 +211,15 @@ fn application(event: &Event) -> Told {
     ("boot application".into(), value)
 }
 
+/// Bytes, and beside them the text that they may be.
 fn runtime(event: &Event) -> Told {
-    let payload = core::str::from_utf8(&event.data)
+    let text = core::str::from_utf8(&event.data)
         .ok()
-        .filter(|text| !text.is_empty() && text.chars().all(|character| !character.is_control()));
-    let value = payload.map_or_else(|| hex::encode(&event.data), shown);
+        .filter(|text| !text.is_empty());
+    let value = match text {
+        Some(text) => format!("{} ({})", hex::encode(&event.data), shown(text)),
+        None => hex::encode(&event.data),
+    };
     (format!("runtime event {}", shown(&event.name)).into(), value)
 }
 

@@ -283,7 +283,7 @@ fn real_logs_say_what_was_booted() {
         (
             "tdx-v4-dstack-event-log",
             "runtime event LIUM_MINER_HOTKEY",
-            "5D35",
+            "(5D33",
         ),
         ("composite-tdx-8xhopper-near", "runtime event storage-fs", "zfs"),
         ("gcp-vtpm-cos85-nonce9009", "secure boot", "enabled"),
@@ -353,8 +353,10 @@ fn a_changed_byte_of_a_real_log_never_leaves_registers_and_believed_events_as_th
                     .iter()
                     .any(|event| event.0 == stranger.0 && event.2 == stranger.2);
                 let grub = super::agreement::grub_text(&stranger.2).is_some();
-                let shim = stranger.1 == EventKind::EFI_VARIABLE_AUTHORITY;
-                assert!(data || grub || shim, "{name} byte {at}: {stranger:?}");
+                // Of these not every byte of the data is measured: the agreement says which.
+                let part =
+                    [EventKind::EFI_VARIABLE_AUTHORITY, EventKind::EFI_VARIABLE_BOOT].contains(&stranger.1);
+                assert!(data || grub || part, "{name} byte {at}: {stranger:?}");
             }
         }
     }
@@ -628,7 +630,7 @@ fn digests_agree_with_data_as_the_type_says() {
 }
 
 #[test]
-fn a_separator_under_another_type_disagrees() {
+fn a_separator_under_another_type_is_still_a_line() {
     for value in [[0; 4], [0xff; 4]] {
         for kind in [
             EventKind::ACTION,
@@ -636,15 +638,26 @@ fn a_separator_under_another_type_disagrees() {
             EventKind::POST_CODE,
             EventKind(0x1234),
         ] {
-            let log = Log::ccel().event(1, kind, &value).read();
-            assert_eq!(log.disagreeing().map(|(at, _)| at), Some(0), "{kind}");
+            let hidden = Log::ccel().event(1, kind, &value).read();
+            assert!(
+                hidden
+                    .order_fault(1)
+                    .is_some_and(|fault| fault.contains("another type")),
+                "{kind}"
+            );
+            let late = Log::ccel().event(1, kind, &value).event(
+                1,
+                EventKind::EFI_VARIABLE_DRIVER_CONFIG,
+                &variable("SecureBoot", &[1]),
+            );
+            assert_eq!(late.read().secure_boot(), SecureBoot::NotShown, "{kind}");
         }
-        assert!(
+        assert_eq!(
             Log::ccel()
                 .event(1, EventKind::SEPARATOR, &value)
                 .read()
-                .disagreeing()
-                .is_none()
+                .order_fault(1),
+            None
         );
     }
 }
@@ -841,7 +854,7 @@ fn runtime_events_have_a_digest_of_type_name_and_payload() {
     assert_eq!(log.replay_rtmr(3), log.replay_sha384(4));
     assert_eq!(field(&log, "runtime event app-id").as_deref(), Some("abcd"));
     // The digest follows from the rest.
-    assert_eq!(parse(&runtime("")).as_ref(), Ok(&log));
+    assert_eq!(parse(&runtime("")).expect("it reads").events(), log.events());
     assert_eq!(agreement(&text.replace("abcd", "abce")), Agreement::Mismatch);
     assert_eq!(agreement(&text.replace("app-id", "app-ie")), Agreement::Mismatch);
     // A name with a colon could be cut elsewhere.
@@ -895,10 +908,6 @@ fn json_is_strict() {
             .agreement()
     };
     assert_eq!(withheld(&boot), Agreement::Withheld);
-    assert_eq!(
-        withheld(&boot.replace("\"event_type\":4", "\"event_type\":5")),
-        Agreement::Mismatch
-    );
     let action = boot
         .replace("\"event_type\":4", "\"event_type\":5")
         .replace(&separator, &digest_1());
