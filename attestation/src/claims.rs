@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::PlatformTag;
+use crate::{Field, PlatformTag};
 
 /// What the acceptance rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +30,7 @@ pub struct Claims {
     pub(crate) launch_measurement: [u8; 48],
     pub(crate) hardware_id: Vec<u8>,
     pub(crate) vtpm: Option<VtpmClaims>,
+    pub(crate) boot: Vec<Field>,
 }
 
 /// What a vTPM says of itself in a quote. The verifier has no memory: whoever appraises the same
@@ -65,5 +66,11 @@ impl Claims {
     /// What the vTPM says of itself, on platforms that have one inside the boundary (Azure).
     pub fn vtpm(&self) -> Option<&VtpmClaims> {
         self.vtpm.as_ref()
+    }
+
+    /// What the event log says of the boot: secure boot, boot loaders, command line, runtime events. Empty if
+    /// there was none; the log replays to the registers of the evidence.
+    pub fn boot(&self) -> &[Field] {
+        &self.boot
     }
 }

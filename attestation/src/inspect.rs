@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::azure::{self, HclReport};
 use crate::bundle::Bundle;
+use crate::event_log::EventLog;
 use crate::fields::{Field, Fields};
 use crate::snp::{self, Report};
 use crate::tdx::{self, Quote};
@@ -140,6 +141,9 @@ pub fn inspect(bytes: &[u8]) -> Option<Vec<Field>> {
                 .text("revoked", None, list.len());
             fields.into_vec()
         }),
+        Kind::EventLog => EventLog::parse(bytes).ok().map(|log| log.fields()),
+        // dstack's event log is the one document of JSON with fields of its own.
+        Kind::Json => EventLog::parse(bytes).ok().map(|log| log.fields()),
         _ => None,
     }
 }

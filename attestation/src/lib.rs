@@ -25,6 +25,7 @@ mod clause;
 mod device;
 mod endorsements;
 mod error;
+mod event_log;
 mod examination;
 mod fields;
 mod gce;
@@ -53,6 +54,9 @@ pub use clause::{Clause, Explanation, Outcome, Question, Verdict};
 pub use device::{DeviceEvidence, DeviceKind, device_nonce};
 pub use endorsements::{EndorsementKind, Endorsements};
 pub use error::{AppraisalError, BundleError, PolicyError, StatementError};
+pub use event_log::{
+    Agreement, Bank, EVENT_LOG_AREA_BYTES_MAX, Event, EventKind, EventLog, EventLogError, RegisterLayout,
+};
 pub use fields::{Field, FieldValue};
 pub use gce::vtpm::{
     GceVtpmEvidence, VtpmExplanation, explain_gce_ak_certificates, explain_gce_vtpm, explain_gce_vtpm_quote,

@@ -63,7 +63,7 @@ fn no_key_may_be_missing_unless_its_default_is_the_strictest() {
         assert_eq!(read.is_ok(), defaults.contains(&key), "{key}: {read:?}");
         required += usize::from(read.is_err());
     }
-    assert_eq!(required, 41, "required keys");
+    assert_eq!(required, 42, "required keys");
 }
 
 #[test]
@@ -100,6 +100,7 @@ fn empty_lists_of_references_are_refused() {
         "rtmr1",
         "rtmr2",
         "rtmr3",
+        "event_digests",
         "mrconfigid",
         "mrowner =",
         "mrownerconfig",
@@ -142,6 +143,13 @@ fn values_that_weaken_or_mean_nothing_are_refused() {
         ("mitigations = 0x3f", "mitigations = -1"),
         ("td_attributes", "td_attributes = [0x10000001]"),
         ("td_attributes", "td_attributes = [0x30000000]"),
+        ("rtmr0", "rtmr0 = \"any\""),
+        ("rtmr0", "rtmr0 = [\"05\"]"),
+        (
+            "rtmr2",
+            "rtmr2 = [\"000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000\"]",
+        ),
+        ("event_digests", "event_digests = [\"05\"]"),
         ("status", "status = \"OutOfDate\""),
         ("status", "status = \"OutOfDateConfigurationNeeded\""),
         ("status", "status = \"Revoked\""),
@@ -151,6 +159,87 @@ fn values_that_weaken_or_mean_nothing_are_refused() {
     }
     assert!(read(&EXAMPLE.replacen("microcode = 84", "microcode = 84\nfmc = 1", 1)).is_err());
     assert!(read(&EXAMPLE.replacen("firmware = \"1.55.40\"", "firmware = \"1.55\"", 1)).is_err());
+}
+
+/// The commented table of the example in place of the listed measurements.
+fn with_gce_firmware(platform: &str, root: &str) -> String {
+    let (table, listed) = match platform {
+        "snp" => ("# [snp.gce_firmware]", "launch_measurements"),
+        _ => ("# [tdx.gce_firmware]", "mrtd ="),
+    };
+    let lines: Vec<&str> = EXAMPLE.lines().collect();
+    let start = lines.iter().position(|line| *line == table).expect("the table");
+    let commented = lines[start..]
+        .iter()
+        .take_while(|line| line.starts_with("# ") && !line.ends_with('.'));
+    let table: Vec<&str> = commented.map(|line| &line[2..]).collect();
+    let from = lines
+        .iter()
+        .position(|line| line.starts_with(listed))
+        .expect("the measurements");
+    let length = if lines[from].ends_with('[') { 3 } else { 1 };
+    let rest = [&lines[..from], &lines[from + length..]].concat();
+    format!("{}\n{}\n", rest.join("\n"), table.join("\n")).replace("MII…", root)
+}
+
+#[test]
+fn firmware_is_listed_or_endorsed_and_then_by_googles_root() {
+    // A root that is no Google's, made for tests; what is wrong with it is said last.
+    let endorser = simulated::gce::LaunchEndorser::new(
+        simulated::UnixTime::from_seconds(1_795_000_000),
+        3600,
+        simulated::gce::Chain::Direct,
+    );
+    let root = {
+        use base64::Engine as _;
+        let endorser = endorser.expect("an endorser");
+        base64::engine::general_purpose::STANDARD.encode(endorser.root_certificate())
+    };
+    for platform in ["snp", "tdx"] {
+        let text = with_gce_firmware(platform, &root);
+        let error = read(&text).expect_err("not Google's root");
+        assert_eq!(error.code(), "policy-value", "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("{platform}.gce_firmware.root_certificate")),
+            "{error}"
+        );
+        let (own, other) = match platform {
+            "snp" => ("vcpus", "ram_gib"),
+            _ => ("ram_gib", "vcpus"),
+        };
+        let key = format!("{own} = \"any\"");
+        for (from, to, part) in [
+            (key.as_str(), String::new(), own.to_owned()),
+            (&key, format!("{own} = \"all\""), "expected".to_owned()),
+            (&key, format!("{own} = []"), "accepts nothing".to_owned()),
+            (&key, format!("{key}\n{other} = \"any\""), other.to_owned()),
+            (&key, format!("{key}\nkey = 1"), "key".to_owned()),
+            (&root, "AAAA".to_owned(), "root certificate".to_owned()),
+            ("svn_minimum = 2\n", String::new(), "svn_minimum".to_owned()),
+            (
+                "issued_after",
+                "issued_before".to_owned(),
+                "issued_before".to_owned(),
+            ),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let error = read(&text.replace(from, &to)).expect_err(&to);
+            assert!(error.to_string().contains(&part), "{to}: {error}");
+        }
+        let both = text.replace(&format!("[{platform}.gce_firmware]"), "");
+        assert!(read(&both).is_err());
+    }
+    let listed = "04".repeat(48);
+    let both = with_gce_firmware("tdx", &root).replace("[tdx]", &format!("[tdx]\nmrtd = [\"{listed}\"]"));
+    let error = read(&both).expect_err("both");
+    assert!(error.to_string().contains("one of both decides"), "{error}");
+    let listed = "03".repeat(48);
+    let both = with_gce_firmware("snp", &root)
+        .replace("[snp]", &format!("[snp]\nlaunch_measurements = [\"{listed}\"]"));
+    let error = read(&both).expect_err("both");
+    assert!(error.to_string().contains("one of both decides"), "{error}");
 }
 
 #[test]

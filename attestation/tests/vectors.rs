@@ -1,14 +1,14 @@
 //! Real evidence from public repositories, each with the verdict that it must get.
 //!
-//! Covered here: SNP reports, TDX quotes, and the SNP and TDX parts of Azure, GCP and composite
-//! samples. Event logs, vTPM quotes and GPU evidence need their own verifiers.
+//! Covered here: SNP reports, TDX quotes with their event logs, and the SNP and TDX parts of Azure, GCP and
+//! composite samples. vTPM quotes and GPU evidence need their own verifiers.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use attestation::{
-    AppraisalPolicy, EndorsementKind, Endorsements, Explanation, Outcome, PlatformTag, UnixTime, Verdict,
-    Verifier,
+    AppraisalPolicy, EndorsementKind, Endorsements, Event, EventLog, Explanation, Outcome, PlatformTag,
+    UnixTime, Verdict, Verifier,
 };
 use toml::{Table, Value};
 
@@ -236,7 +236,7 @@ fn snp_evidence_gets_its_expected_verdict() {
     assert_eq!(count, 29, "vectors with an SNP report");
 }
 
-fn tdx_policy(quote: &[u8], azure: bool) -> AppraisalPolicy {
+fn tdx_policy(quote: &[u8], azure: bool) -> String {
     let body = if quote.first() == Some(&5) { 54 } else { 48 };
     let hex_at =
         |offset: usize| hex::encode(quote.get(body + offset..body + offset + 48).unwrap_or(&[0; 48]));
@@ -250,7 +250,7 @@ fn tdx_policy(quote: &[u8], azure: bool) -> AppraisalPolicy {
     } else {
         "[0x1000_0000]"
     };
-    let policy = format!(
+    format!(
         r#"version = 1
 role = "inference"
 evidence_age_seconds_max = 60
@@ -281,11 +281,15 @@ evaluation_number_minimum = 0
         hex_at(280),
         u64::from_le_bytes(xfam),
         zero = "00".repeat(32),
-    );
-    AppraisalPolicy::from_toml(&policy).expect("the policy reads")
+    )
 }
 
 fn tdx(folder: &Path, vector: &Table) -> Explanation {
+    let policy = tdx_policy(&read(folder, vector), text(vector, "platform") == "azure-tdx");
+    tdx_under(folder, vector, &policy)
+}
+
+fn tdx_under(folder: &Path, vector: &Table, policy: &str) -> Explanation {
     let quote = read(folder, vector);
     let mut endorsements = Endorsements::new();
     for companion in companions(vector).filter(|companion| text(companion, "role") == "collateral") {
@@ -312,19 +316,100 @@ fn tdx(folder: &Path, vector: &Table) -> Explanation {
             part("tcb_info_issuer_chain").into_bytes(),
         );
     }
-    let verifier = Verifier::new(tdx_policy(&quote, text(vector, "platform") == "azure-tdx"));
+    let verifier = Verifier::new(AppraisalPolicy::from_toml(policy).expect("the policy reads"));
     let body = if quote.first() == Some(&5) { 54 } else { 48 };
     let report_data = quote
         .get(body + 520..body + 584)
         .and_then(|data| data.try_into().ok())
         .unwrap_or([0; 64]);
-    verifier.explain_evidence(
+    let log =
+        companions(vector).find(|companion| text(companion, "role").to_lowercase().contains("event log"));
+    let log = log.map(|companion| read(folder, companion));
+    verifier.explain_logged_evidence(
         PlatformTag::IntelTdx,
         &quote,
+        log.as_deref(),
         &endorsements,
         &report_data,
         verify_at(vector),
     )
+}
+
+/// The policy with every register judged by its events, of which it lists those of the log but for one.
+fn by_events(policy: &str, log: &EventLog, without: Option<usize>) -> String {
+    let mut policy: Vec<String> = policy.lines().map(str::to_owned).collect();
+    for line in &mut policy {
+        if let Some(register) = line.strip_prefix("rtmr").and_then(|line| line.chars().next()) {
+            let number = register.to_digit(10).expect("a number");
+            if log.registers().contains(&(number + 1)) {
+                *line = format!("rtmr{number} = \"events\"");
+            }
+        }
+    }
+    let digests = log
+        .events()
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| Some(*at) != without);
+    let digests = digests
+        .filter_map(|(_, event)| event.sha384().map(hex::encode))
+        .collect::<Vec<_>>();
+    policy.push(format!("event_digests = {digests:?}"));
+    policy.join("\n")
+}
+
+#[test]
+fn real_registers_are_judged_by_their_events() {
+    let Some((folder, vectors)) = vectors() else {
+        return;
+    };
+    let mut count = 0;
+    for name in [
+        "gcp-tdx-cos113-ccel",
+        "tdx-v4-ccel-lunal",
+        "tdx-v4-dstack-event-log",
+        "composite-tdx-8xhopper-near",
+    ] {
+        let vector = vectors
+            .iter()
+            .find(|vector| text(vector, "name") == name)
+            .expect(name);
+        let policy = tdx_policy(&read(&folder, vector), false);
+        let log =
+            companions(vector).find(|companion| text(companion, "role").to_lowercase().contains("event log"));
+        let log = EventLog::parse(&read(&folder, log.expect("a log"))).expect("it reads");
+        let explanation = tdx_under(&folder, vector, &by_events(&policy, &log, None));
+        assert_eq!(failed(&explanation), BTreeSet::new(), "{name}");
+        // Every event counts. An event that is there twice is listed twice.
+        for (at, event) in log.events().iter().enumerate() {
+            let twin = |other: &Event| other.sha384() == event.sha384();
+            if log.events().iter().filter(|other| twin(other)).count() > 1 {
+                continue;
+            }
+            let clause = ["tdx-rtmr0", "tdx-rtmr1", "tdx-rtmr2", "tdx-rtmr3"][event.register() as usize - 1];
+            let explanation = tdx_under(&folder, vector, &by_events(&policy, &log, Some(at)));
+            assert_eq!(failed(&explanation), [clause].into(), "{name} event {at}");
+            count += 1;
+        }
+    }
+    assert!(count > 90, "{count} events");
+}
+
+#[test]
+fn a_second_separator_is_out_of_order_where_events_decide() {
+    let Some((folder, vectors)) = vectors() else {
+        return;
+    };
+    let name = "gcp-tdx-cos113-ccel-duplicate-separator";
+    let vector = vectors
+        .iter()
+        .find(|vector| text(vector, "name") == name)
+        .expect(name);
+    let log = companions(vector).find(|companion| text(companion, "role") == "CCEL event log");
+    let log = EventLog::parse(&read(&folder, log.expect("a log"))).expect("it reads");
+    let policy = by_events(&tdx_policy(&read(&folder, vector), false), &log, None);
+    let expected = ["tdx-event-order", "tdx-rtmr0-replay", "tdx-rtmr1-replay"];
+    assert_eq!(failed(&tdx_under(&folder, vector, &policy)), expected.into());
 }
 
 const NO_COLLATERAL: &[&str] = &[
@@ -353,8 +438,8 @@ fn tdx_evidence_gets_its_expected_verdict() {
         .filter(|vector| text(vector, "platform").contains("tdx"))
     {
         let (name, platform) = (text(vector, "name"), text(vector, "platform"));
-        // One has no quote, and one differs from another only in its event log.
-        if text(vector, "file").ends_with("hcl-report.bin") || name.ends_with("duplicate-separator") {
+        // One has no quote.
+        if text(vector, "file").ends_with("hcl-report.bin") {
             continue;
         }
         let expected = vector["expected"].as_table().expect("expected");
@@ -363,6 +448,7 @@ fn tdx_evidence_gets_its_expected_verdict() {
         let refused: &[&str] = match name {
             "azure-tdx-coco" | "tdx-v4-granite-coco" | "tdx-v4-phala-later-collateral" => &["tdx-tcb-status"],
             "gcp-tdx-endorsed-mrtd" => NO_COLLATERAL,
+            "gcp-tdx-cos113-ccel-duplicate-separator" => &["tdx-rtmr0-replay", "tdx-rtmr1-replay"],
             "tdx-v4-preproduction-root-coco" => PREPRODUCTION,
             "tdx-reject-sgx-v3-phala" => &["tdx-quote-version"],
             "tdx-v4-debug-coco" => &["tdx-attributes", "tdx-debug"],
@@ -384,5 +470,5 @@ fn tdx_evidence_gets_its_expected_verdict() {
         );
         count += 1;
     }
-    assert_eq!(count, 24, "vectors with a quote");
+    assert_eq!(count, 25, "vectors with a quote");
 }

@@ -17,6 +17,7 @@ mod collateral;
 mod der;
 mod error;
 mod files;
+pub mod gce;
 mod key;
 mod measure;
 mod platform;

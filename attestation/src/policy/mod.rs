@@ -6,6 +6,7 @@
 //! `examples/policy.toml` documents every key.
 
 mod azure;
+mod gce;
 mod snp;
 mod tdx;
 mod values;
@@ -18,12 +19,13 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 pub(crate) use azure::{AzureException, AzurePolicy};
+pub(crate) use gce::{GceFirmware, Machine};
 pub(crate) use snp::{GuestAllowance, MinimumTcb, SnpException, SnpPolicy};
 pub(crate) use tdx::TdxPolicy;
-pub(crate) use values::AnyOf;
 use values::HexBytes;
 pub use vtpm::GceVtpmPolicy;
 pub(crate) use vtpm::PcrPolicy;
+pub(crate) use values::{AnyOf, RegisterReference};
 
 use crate::error::PolicyError;
 use crate::{PlatformTag, Role};

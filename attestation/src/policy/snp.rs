@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use serde::Deserialize;
 
+use super::gce::{GceFirmware, Machine};
 use super::values::{AnyNumber, AnyOf, EnrolledMachines, RootCertificate};
 use crate::error::PolicyError;
 use crate::snp::{Firmware, Generation, TcbVersion};
@@ -16,8 +17,12 @@ pub(crate) struct SnpPolicy {
     /// The simulated root. Refused in `[snp]`: real roots are built in.
     #[serde(default)]
     pub(crate) root_certificate: Option<RootCertificate>,
-    /// Launch digests of the expected images.
-    pub(crate) launch_measurements: AnyOf<48>,
+    /// Launch digests of the expected images. Either this or `gce_firmware`.
+    #[serde(default)]
+    pub(crate) launch_measurements: Option<AnyOf<48>>,
+    /// Launch digests as Google endorses them, in place of listed values.
+    #[serde(default)]
+    pub(crate) gce_firmware: Option<GceFirmware>,
     /// HOST_DATA; zero unless set.
     #[serde(default = "AnyOf::zero")]
     pub(crate) host_data: AnyOf<32>,
@@ -231,6 +236,17 @@ impl SnpPolicy {
                 return refuse("root_certificate", "its common name is not that of an ARK");
             }
             _ => {}
+        }
+        match (&self.launch_measurements, &self.gce_firmware) {
+            (None, None) => return refuse("launch_measurements", "name the measurements, or gce_firmware"),
+            (Some(_), Some(_)) => {
+                return refuse(
+                    "gce_firmware",
+                    "launch_measurements are listed: one of both decides",
+                );
+            }
+            (Some(_), None) => {}
+            (None, Some(firmware)) => firmware.check(table, Machine::Snp, simulated)?,
         }
         if self.vmpl > 3 {
             return refuse("vmpl", "there are VMPL 0 to 3");

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use serde::Deserialize;
 
-use super::values::{AnyNumber, AnyOf, EnrolledMachines, RootCertificate};
+use super::gce::{GceFirmware, Machine};
+use super::values::{AnyNumber, AnyOf, EnrolledMachines, RegisterReference, RootCertificate};
 use crate::UnixTime;
 use crate::error::PolicyError;
 use crate::tdx::{MIGRATABLE, SEPT_VE_DISABLE, TUD_MASK, TcbStatus};
@@ -17,16 +18,23 @@ pub(crate) struct TdxPolicy {
     /// The simulated root. Refused in `[tdx]`: the real root is built in.
     #[serde(default)]
     pub(crate) root_certificate: Option<RootCertificate>,
-    /// MRTD of the expected images.
-    pub(crate) mrtd: AnyOf<48>,
-    /// Run-time measurement registers.
-    pub(crate) rtmr0: AnyOf<48>,
+    /// MRTD of the expected images. Either this or `gce_firmware`.
+    #[serde(default)]
+    pub(crate) mrtd: Option<AnyOf<48>>,
+    /// MRTD as Google endorses it, in place of listed values.
+    #[serde(default)]
+    pub(crate) gce_firmware: Option<GceFirmware>,
+    /// Run-time measurement registers: whole values, or `"events"`.
+    pub(crate) rtmr0: RegisterReference,
     /// See `rtmr0`.
-    pub(crate) rtmr1: AnyOf<48>,
+    pub(crate) rtmr1: RegisterReference,
     /// See `rtmr0`.
-    pub(crate) rtmr2: AnyOf<48>,
+    pub(crate) rtmr2: RegisterReference,
     /// See `rtmr0`.
-    pub(crate) rtmr3: AnyOf<48>,
+    pub(crate) rtmr3: RegisterReference,
+    /// SHA-384 of each event that may stand in a register that is written `"events"`.
+    #[serde(default)]
+    pub(crate) event_digests: Option<AnyOf<48>>,
     /// MRCONFIGID; zero unless set.
     #[serde(default = "AnyOf::zero")]
     pub(crate) mrconfigid: AnyOf<48>,
@@ -79,6 +87,11 @@ impl<'de> Deserialize<'de> for Moment {
 }
 
 impl TdxPolicy {
+    /// What each register is compared with, RTMR0 first.
+    pub(crate) fn rtmrs(&self) -> [&RegisterReference; 4] {
+        [&self.rtmr0, &self.rtmr1, &self.rtmr2, &self.rtmr3]
+    }
+
     /// Checks what types cannot; `table` is for messages.
     pub(super) fn check(&self, table: &str, simulated: bool) -> Result<(), PolicyError> {
         let refuse = |key: &str, reason: &str| {
@@ -90,6 +103,18 @@ impl TdxPolicy {
         match (&self.root_certificate, simulated) {
             (None, true) => return refuse("root_certificate", "a simulated platform must name its root"),
             (Some(_), false) => return refuse("root_certificate", "the real root is built in"),
+            _ => {}
+        }
+        match (&self.mrtd, &self.gce_firmware) {
+            (None, None) => return refuse("mrtd", "name the measurements, or gce_firmware"),
+            (Some(_), Some(_)) => return refuse("gce_firmware", "mrtd is listed: one of both decides"),
+            (Some(_), None) => {}
+            (None, Some(firmware)) => firmware.check(table, Machine::Tdx, simulated)?,
+        }
+        let by_events = self.rtmrs().contains(&&RegisterReference::Events);
+        match (by_events, &self.event_digests) {
+            (true, None) => return refuse("event_digests", "a register is judged by events: list them"),
+            (false, Some(_)) => return refuse("event_digests", "no register is judged by events"),
             _ => {}
         }
         for attributes in self.td_attributes.iter() {

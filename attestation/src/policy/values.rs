@@ -71,6 +71,93 @@ impl<const N: usize> fmt::Debug for AnyOf<N> {
     }
 }
 
+/// What a run-time measurement register is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RegisterReference {
+    /// Whole values, of which one must match.
+    Values(AnyOf<48>),
+    /// Its events, each of which must be listed; written `"events"`.
+    Events,
+}
+
+impl<'de> Deserialize<'de> for RegisterReference {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Word(String),
+            List(Vec<HexBytes<48>>),
+        }
+        match Written::deserialize(deserializer) {
+            Ok(Written::Word(word)) if word == "events" => Ok(Self::Events),
+            Ok(Written::List(list)) => AnyOf::new(list.into_iter().map(|value| value.0).collect())
+                .map(Self::Values)
+                .ok_or_else(|| D::Error::custom("an empty list accepts nothing")),
+            Ok(Written::Word(_)) | Err(_) => Err(D::Error::custom(
+                "expected \"events\" or a list of values of 96 hexadecimal digits",
+            )),
+        }
+    }
+}
+
+impl fmt::Display for RegisterReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RegisterReference::Values(values) => fmt::Display::fmt(values, f),
+            RegisterReference::Events => f.write_str("only events of event_digests"),
+        }
+    }
+}
+
+/// Sizes of machines (virtual processors, GiB of memory) for which a firmware was endorsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MachineSizes {
+    /// Any for which there is an endorsement; written `"any"`.
+    Any,
+    /// These.
+    Listed(AnyNumber),
+}
+
+impl MachineSizes {
+    pub(crate) fn contains(&self, size: u32) -> bool {
+        match self {
+            MachineSizes::Any => true,
+            MachineSizes::Listed(sizes) => sizes.contains(size.into()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for MachineSizes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Word(String),
+            List(Vec<u64>),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Word(word) if word == "any" => Ok(Self::Any),
+            Written::Word(_) => Err(D::Error::custom("expected \"any\" or a list of sizes")),
+            Written::List(list) if list.is_empty() => Err(D::Error::custom("an empty list accepts nothing")),
+            Written::List(list) => Ok(Self::Listed(AnyNumber(list))),
+        }
+    }
+}
+
+impl fmt::Display for MachineSizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MachineSizes::Any => f.write_str("any"),
+            MachineSizes::Listed(sizes) => {
+                for (at, size) in sizes.iter().enumerate() {
+                    write!(f, "{}{size}", if at > 0 { " or " } else { "" })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Numbers of which one must match. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AnyNumber(Vec<u64>);

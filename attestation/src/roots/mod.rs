@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::snp::Generation;
 use crate::x509::{TrustAnchor, pem_certificates};
 
@@ -14,6 +16,17 @@ const INTEL: &str = include_str!("intel-sgx-root-ca.pem");
 
 const AZURE_VTPM: &str = include_str!("azure-virtual-tpm-root-2023.pem");
 const GOOGLE_VTPM: &str = include_str!("google-ek-ak-root.pem");
+/// SHA-256 of Google's root for launch endorsements, GCE-cc-tcb-root_1, in DER. A policy that relies on it brings the
+/// certificate (pki.goog/cloud_integrity); this says that it is that one.
+const GCE_TCB_ROOT_SHA256: [u8; 32] = [
+    0xe8, 0x76, 0xbc, 0x69, 0x78, 0xbf, 0x4f, 0x3d, 0xa4, 0x45, 0xf9, 0x8a, 0x0a, 0x82, 0x36, 0x3c, 0x8c,
+    0x0b, 0xae, 0x5a, 0x1f, 0xc0, 0x33, 0xc6, 0xdf, 0x65, 0x84, 0x6a, 0x6c, 0xb0, 0xf1, 0x8c,
+];
+
+/// Whether these bytes are Google's root for launch endorsements.
+pub(crate) fn is_gce_tcb_root(certificate: &[u8]) -> bool {
+    Sha256::digest(certificate)[..] == GCE_TCB_ROOT_SHA256
+}
 
 /// The ARK of each generation.
 pub(crate) fn amd() -> Vec<(Generation, TrustAnchor)> {

@@ -10,6 +10,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
 
 use super::generation::Generation;
 use super::report::Report;
@@ -59,6 +60,7 @@ pub(crate) fn examine(examination: &mut Examination, evidence: &Evidence<'_>) ->
         launch_measurement: *report.measurement(),
         hardware_id: endorsed.leaf.hardware_id,
         vtpm: None,
+        boot: Vec::new(),
     })
 }
 

@@ -1,14 +1,15 @@
 //! What was launched, and how: measurement, report data, identity block, guest policy.
 
 use alloc::format;
-use alloc::string::ToString as _;
+use alloc::string::{String, ToString as _};
 
 use super::examine::Evidence;
 use super::report::Report;
 use super::rules;
+use crate::endorsements::EndorsementKind;
 use crate::examination::Examination;
-use crate::policy::{GuestAllowance, SnpPolicy};
-use crate::statement;
+use crate::policy::{GuestAllowance, Machine, SnpPolicy};
+use crate::{gce, statement};
 
 const DEBUG_BIT: u32 = 19;
 const MIGRATE_MA_BIT: u32 = 18;
@@ -31,7 +32,7 @@ pub(super) fn examine(examination: &mut Examination, report: &Report<'_>, eviden
             )
         };
     }
-    any_of!(MEASUREMENT, policy.launch_measurements, report.measurement());
+    firmware(examination, report.measurement(), evidence);
     any_of!(HOST_DATA, policy.host_data, report.host_data());
     any_of!(FAMILY_ID, policy.family_ids, report.family_id());
     any_of!(IMAGE_ID, policy.image_ids, report.image_id());
@@ -73,6 +74,31 @@ pub(super) fn examine(examination: &mut Examination, report: &Report<'_>, eviden
         format!("{platform_info:#x}"),
     );
     guest_policy(examination, report, policy);
+}
+
+/// What was launched: listed, or endorsed by Google.
+fn firmware(examination: &mut Examination, measurement: &[u8; 48], evidence: &Evidence<'_>) {
+    let policy = evidence.policy;
+    let (holds, expected) = match (&policy.launch_measurements, &policy.gce_firmware) {
+        (Some(references), None) => (references.contains(measurement), references.to_string()),
+        (None, Some(policy)) => {
+            let endorsed = gce::examine(
+                examination,
+                &gce::Evidence {
+                    document: evidence
+                        .endorsements
+                        .document(EndorsementKind::GceLaunchEndorsement),
+                    policy,
+                    machine: Machine::Snp,
+                    measurement,
+                },
+            );
+            (endorsed, String::from("endorsed by Google"))
+        }
+        // Reading a policy refuses both.
+        _ => (false, String::from("one kind of reference")),
+    };
+    examination.check(&rules::MEASUREMENT, holds, expected, hex::encode(measurement));
 }
 
 fn guest_policy(examination: &mut Examination, report: &Report<'_>, policy: &SnpPolicy) {

@@ -16,6 +16,7 @@ use crate::PlatformTag;
 use crate::claims::Claims;
 use crate::endorsements::{EndorsementKind, Endorsements};
 use crate::examination::Examination;
+use crate::fields::Fields;
 use crate::policy::TdxPolicy;
 use crate::simulated::SignatureDomain;
 use crate::x509::{TrustAnchor, pem_certificates};
@@ -26,6 +27,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) domain: SignatureDomain,
     pub(crate) quote: &'a [u8],
     pub(crate) endorsements: &'a Endorsements,
+    /// The log behind the run-time measurement registers, if one was sent.
+    pub(crate) event_log: Option<&'a [u8]>,
     pub(crate) policy: &'a TdxPolicy,
     pub(crate) anchor: &'a TrustAnchor,
     pub(crate) collateral_age_seconds_max: u64,
@@ -51,13 +54,18 @@ pub(crate) fn examine(examination: &mut Examination, evidence: &Evidence<'_>) ->
     let quote = Quote::parse(evidence.quote);
     let quote = examination.require(&rules::QUOTE_FORMAT, quote, "a quote with its PCK chain", found)?;
     structure(examination, &quote);
-    launch::examine(examination, &quote, evidence);
+    let log = launch::examine(examination, &quote, evidence);
     let pck = genuine(examination, &quote, evidence)?;
+    let mut boot = Fields::default();
+    if let Some(log) = log {
+        log.boot_fields(&mut boot);
+    }
     Some(Claims {
         platform: evidence.platform,
         launch_measurement: *quote.body.mrtd(),
         hardware_id: pck.ppid.to_vec(),
         vtpm: None,
+        boot: boot.into_vec(),
     })
 }
 

@@ -5,22 +5,26 @@ use alloc::string::{String, ToString as _};
 
 use super::examine::Evidence;
 use super::quote::{Quote, TUD_MASK};
-use super::rules;
+use super::{log, rules};
+use crate::endorsements::EndorsementKind;
+use crate::event_log::EventLog;
 use crate::examination::Examination;
-use crate::statement;
+use crate::policy::Machine;
+use crate::{gce, statement};
 
-/// Records the clauses.
-pub(super) fn examine(examination: &mut Examination, quote: &Quote<'_>, evidence: &Evidence<'_>) {
+/// Records the clauses; returns the event log if there is one that could be read.
+pub(super) fn examine(
+    examination: &mut Examination,
+    quote: &Quote<'_>,
+    evidence: &Evidence<'_>,
+) -> Option<EventLog> {
     let (policy, body) = (evidence.policy, &quote.body);
     if let Some(report_data) = evidence.report_data {
         statement::check_report_data(examination, report_data, body.report_data());
     }
+    firmware(examination, body.mrtd(), evidence);
+    let log = log::examine(examination, body, evidence);
     for (rule, references, value) in [
-        (&rules::MRTD, &policy.mrtd, body.mrtd()),
-        (&rules::RTMR0, &policy.rtmr0, body.rtmr(0)),
-        (&rules::RTMR1, &policy.rtmr1, body.rtmr(1)),
-        (&rules::RTMR2, &policy.rtmr2, body.rtmr(2)),
-        (&rules::RTMR3, &policy.rtmr3, body.rtmr(3)),
         (&rules::MRCONFIGID, &policy.mrconfigid, body.mrconfigid()),
         (&rules::MROWNER, &policy.mrowner, body.mrowner()),
         (&rules::MROWNERCONFIG, &policy.mrownerconfig, body.mrownerconfig()),
@@ -60,4 +64,30 @@ pub(super) fn examine(examination: &mut Examination, quote: &Quote<'_>, evidence
             hex::encode(service)
         },
     );
+    log
+}
+
+/// The firmware: listed, or endorsed by Google.
+fn firmware(examination: &mut Examination, mrtd: &[u8; 48], evidence: &Evidence<'_>) {
+    let policy = evidence.policy;
+    let (holds, expected) = match (&policy.mrtd, &policy.gce_firmware) {
+        (Some(references), None) => (references.contains(mrtd), references.to_string()),
+        (None, Some(policy)) => {
+            let endorsed = gce::examine(
+                examination,
+                &gce::Evidence {
+                    document: evidence
+                        .endorsements
+                        .document(EndorsementKind::GceLaunchEndorsement),
+                    policy,
+                    machine: Machine::Tdx,
+                    measurement: mrtd,
+                },
+            );
+            (endorsed, String::from("endorsed by Google"))
+        }
+        // Reading a policy refuses both.
+        _ => (false, String::from("one kind of reference")),
+    };
+    examination.check(&rules::MRTD, holds, expected, hex::encode(mrtd));
 }

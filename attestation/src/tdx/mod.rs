@@ -4,7 +4,8 @@
 //! 2. [`pck`] reads the platform's certificate.
 //! 3. [`collateral`] reads TCB info and QE identity from their exact signed JSON.
 //! 4. [`status`] converges the levels of platform, module and quoting enclave: worst wins.
-//! 5. [`examine`] records one clause for each rule of [`rules`], with [`chain`], [`currency`], [`launch`].
+//! 5. [`examine`] records one clause for each rule of [`rules`], with [`chain`], [`currency`], [`launch`],
+//!    [`log`].
 
 mod chain;
 mod collateral;
@@ -13,6 +14,7 @@ mod examine;
 mod fields;
 mod launch;
 mod level;
+mod log;
 mod pck;
 mod quote;
 mod rules;

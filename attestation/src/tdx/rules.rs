@@ -65,6 +65,20 @@ rules! {
 
     MRTD = "tdx-mrtd", Expected, Mismatch, "TDX, MRTD",
         "other firmware than the release";
+    EVENT_LOG = "tdx-event-log", Expected, Malformed, "TCG PC Client Platform Firmware Profile section 10; UEFI section 38.4",
+        "a register that is to be judged by its events, without them; bytes that only look like a log";
+    EVENT_DIGESTS = "tdx-event-digests", Expected, Mismatch, "TCG PC Client Platform Firmware Profile, events",
+        "a log that shows another command line or variable than the one that was measured";
+    EVENT_ORDER = "tdx-event-order", Expected, Mismatch, "TCG PC Client Platform Firmware Profile section 3.3.4",
+        "events added after the boot: a second separator, a second SecureBoot variable";
+    RTMR0_REPLAY = "tdx-rtmr0-replay", Expected, Mismatch, "TDX, TDG.MR.RTMR.EXTEND; UEFI section 38.4.1",
+        "a log of another boot, or with events added, left out or moved";
+    RTMR1_REPLAY = "tdx-rtmr1-replay", Expected, Mismatch, "TDX, TDG.MR.RTMR.EXTEND; UEFI section 38.4.1",
+        "a log of another boot, or with events added, left out or moved";
+    RTMR2_REPLAY = "tdx-rtmr2-replay", Expected, Mismatch, "TDX, TDG.MR.RTMR.EXTEND; UEFI section 38.4.1",
+        "a log of another boot, or with events added, left out or moved";
+    RTMR3_REPLAY = "tdx-rtmr3-replay", Expected, Mismatch, "TDX, TDG.MR.RTMR.EXTEND; UEFI section 38.4.1",
+        "a log of another run, or with events added, left out or moved";
     RTMR0 = "tdx-rtmr0", Expected, Mismatch, "TDX, RTMR",
         "another firmware configuration";
     RTMR1 = "tdx-rtmr1", Expected, Mismatch, "TDX, RTMR",

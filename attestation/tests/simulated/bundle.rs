@@ -148,13 +148,6 @@ fn evidence_of_one_platform_is_not_taken_for_another() {
 }
 
 #[test]
-fn an_event_log_is_refused_until_it_is_replayed() {
-    let mut case = Case::new(Flavor::Tdx);
-    case.bundle.event_log = Some(vec![1]);
-    case.assert_failed(&["event-log-absent"]);
-}
-
-#[test]
 fn bundles_round_trip() {
     for flavor in FLAVORS {
         let bundle = Case::new(flavor).bundle;

@@ -2,6 +2,8 @@
 //! This proves that each check is there and does what it says, not that hardware is secure.
 
 mod bundle;
+mod event_log;
+mod gce;
 mod mutation;
 mod snp;
 mod support;
