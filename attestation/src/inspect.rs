@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::bundle::Bundle;
 use crate::fields::{Field, Fields};
+use crate::nvidia;
 use crate::snp::{self, Report};
 use crate::tdx::{self, Quote};
 use crate::time::UnixTime;
@@ -110,6 +111,7 @@ pub fn inspect(bytes: &[u8]) -> Option<Vec<Field>> {
     match recognise(bytes)? {
         Kind::SnpReport => Report::parse(bytes).map(|report| snp::fields(&report, None)),
         Kind::TdxQuote => Quote::parse(bytes).map(|quote| tdx::fields(&quote)),
+        Kind::NvidiaReport => nvidia::Report::parse(bytes).map(|report| nvidia::fields(&report)),
         Kind::Certificate => Certificate::parse(bytes).ok().map(|certificate| {
             let mut fields = Fields::default();
             fields

@@ -5,6 +5,7 @@
 //! there. Simulated platforms must be written out under `[danger.simulated]`, each with its root.
 //! `examples/policy.toml` documents every key.
 
+mod nvidia;
 mod snp;
 mod tdx;
 mod values;
@@ -15,6 +16,7 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+pub(crate) use nvidia::{NvidiaException, NvidiaPolicy};
 pub(crate) use snp::{GuestAllowance, MinimumTcb, SnpException, SnpPolicy};
 pub(crate) use tdx::TdxPolicy;
 pub(crate) use values::AnyOf;
@@ -36,6 +38,7 @@ pub struct AppraisalPolicy {
     pub(crate) config_digests: AnyOf<32>,
     pub(crate) snp: Option<SnpPolicy>,
     pub(crate) tdx: Option<TdxPolicy>,
+    pub(crate) nvidia: Option<NvidiaPolicy>,
     pub(crate) simulated_snp: Option<SnpPolicy>,
     pub(crate) simulated_tdx: Option<TdxPolicy>,
 }
@@ -55,6 +58,8 @@ struct Document {
     snp: Option<SnpPolicy>,
     #[serde(default)]
     tdx: Option<TdxPolicy>,
+    #[serde(default)]
+    nvidia: Option<NvidiaPolicy>,
     #[serde(default)]
     danger: Danger,
 }
@@ -151,6 +156,7 @@ impl Document {
             config_digests: self.config_digests,
             snp: self.snp,
             tdx: self.tdx,
+            nvidia: self.nvidia,
             simulated_snp: simulated.snp,
             simulated_tdx: simulated.tdx,
         };
@@ -162,6 +168,10 @@ impl Document {
         }
         policy.snp.iter().try_for_each(|snp| snp.check("snp", false))?;
         policy.tdx.iter().try_for_each(|tdx| tdx.check("tdx", false))?;
+        policy
+            .nvidia
+            .iter()
+            .try_for_each(|nvidia| nvidia.check("nvidia"))?;
         policy
             .simulated_snp
             .iter()

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::nvidia;
 use crate::snp::Generation;
 use crate::x509::{TrustAnchor, pem_certificates};
 
@@ -11,6 +12,8 @@ const AMD: [(Generation, &str); 3] = [
     (Generation::Turin, include_str!("amd-ark-turin.pem")),
 ];
 const INTEL: &str = include_str!("intel-sgx-root-ca.pem");
+const NVIDIA_DEVICES: &str = include_str!("nvidia-device-identity-ca.pem");
+const NVIDIA_MANIFESTS: &str = include_str!("nvidia-corim-signing-root-ca.pem");
 
 /// The ARK of each generation.
 pub(crate) fn amd() -> Vec<(Generation, TrustAnchor)> {
@@ -24,6 +27,14 @@ pub(crate) fn intel() -> TrustAnchor {
     anchor(INTEL)
 }
 
+/// NVIDIA Device Identity CA, and NVIDIA CoRIM signing Root CA.
+pub(crate) fn nvidia() -> nvidia::Anchors {
+    nvidia::Anchors {
+        device: anchor(NVIDIA_DEVICES),
+        manifest: anchor(NVIDIA_MANIFESTS),
+    }
+}
+
 fn anchor(pem: &str) -> TrustAnchor {
     let certificates = pem_certificates(pem.as_bytes()).expect("a test reads every built-in root");
     TrustAnchor::parse(&certificates[0]).expect("a test reads every built-in root")
@@ -33,7 +44,7 @@ fn anchor(pem: &str) -> TrustAnchor {
 mod tests {
     use sha2::{Digest, Sha256};
 
-    use super::{amd, intel};
+    use super::{amd, intel, nvidia};
     use crate::x509::Certificate;
 
     /// SHA-256 of each SubjectPublicKeyInfo, as other verifiers pin them.
@@ -67,5 +78,21 @@ mod tests {
             spki_sha256(&intel().certificate),
             "a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e"
         );
+        let nvidia = nvidia();
+        for (anchor, name, digest) in [
+            (
+                nvidia.device,
+                "NVIDIA Device Identity CA",
+                "dec1dc316477aa851eebdf51327ae9f864bc8d89254657ed1e7eb9168af1e1a3",
+            ),
+            (
+                nvidia.manifest,
+                "NVIDIA CoRIM signing Root CA",
+                "a90c4eb5acfd3e3d03a25db6a26b84f720ad0503196c627c21ddd48dd85b06a4",
+            ),
+        ] {
+            assert_eq!(anchor.common_name, name);
+            assert_eq!(spki_sha256(&anchor.certificate), digest);
+        }
     }
 }
