@@ -84,3 +84,36 @@ pub enum Verdict {
     /// The error of [`crate::Verifier::appraise`].
     Refused(crate::AppraisalError),
 }
+
+/// What a clause is about, for documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClauseNote {
+    /// See [`Clause::id`].
+    pub id: &'static str,
+    /// See [`Clause::question`].
+    pub question: Question,
+    /// See [`Clause::citation`].
+    pub citation: &'static str,
+    /// What gets through without it.
+    pub stops: &'static str,
+}
+
+/// Clauses that belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClauseGroup {
+    /// What they are about.
+    pub title: &'static str,
+    /// The clauses, in the order in which they are read.
+    pub clauses: Vec<ClauseNote>,
+}
+
+/// Every clause that this verifier knows.
+pub fn catalogue() -> Vec<ClauseGroup> {
+    crate::verifier::every_rule()
+        .into_iter()
+        .map(|(title, rules)| ClauseGroup {
+            title,
+            clauses: rules.iter().map(|rule| rule.note()).collect(),
+        })
+        .collect()
+}

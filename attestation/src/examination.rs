@@ -10,7 +10,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::clause::{Clause, Outcome, Question};
+use crate::clause::{Clause, ClauseNote, Outcome, Question};
 use crate::{AppraisalError, UnixTime};
 
 /// What one check is about.
@@ -69,6 +69,16 @@ impl Rule {
             citation,
             stops,
             fault,
+        }
+    }
+
+    /// The rule for documentation.
+    pub(crate) const fn note(&self) -> ClauseNote {
+        ClauseNote {
+            id: self.id,
+            question: self.question,
+            citation: self.citation,
+            stops: self.stops,
         }
     }
 
@@ -156,6 +166,33 @@ impl Examination {
             age.map_or(String::from("issued after now"), |age| format!("{age} s")),
         );
         self.relies_until(issued.plus_seconds(seconds_max));
+    }
+
+    /// An examination of a part that occurs more than once, a device or a document, at the same time.
+    pub(crate) fn part(&self) -> Self {
+        Self::new(self.now)
+    }
+
+    /// Takes over what a part recorded, under its name. Each part answers for each of its `rules`: one
+    /// that it did not record is SKIPPED, whatever its neighbours recorded.
+    pub(crate) fn absorb(&mut self, part: Self, name: &str, rules: &[&[&'static Rule]]) {
+        for rule in rules.iter().flat_map(|rules| rules.iter()) {
+            let missing = !part
+                .recorded
+                .iter()
+                .any(|(recorded, _)| core::ptr::eq(*recorded, *rule));
+            if missing {
+                let clause = rule.clause(Outcome::Skipped, name.to_owned(), String::new());
+                self.recorded.push((rule, clause));
+            }
+        }
+        for (rule, mut clause) in part.recorded {
+            if clause.outcome != Outcome::Skipped {
+                clause.found = format!("{name}: {}", clause.found);
+            }
+            self.recorded.push((rule, clause));
+        }
+        self.relies_until(part.valid_until);
     }
 
     /// Notes that what was relied upon ends at `until`.
@@ -285,6 +322,26 @@ mod tests {
         examination.check(&FIRST, true, "", "");
         examination.check(&SECOND, false, "", "");
         assert!(examination.conclude(&[&[&FIRST]]).error.is_some());
+    }
+
+    #[test]
+    fn a_part_answers_for_its_rules_whatever_its_neighbours_recorded() {
+        let mut examination = Examination::new(UnixTime::from_seconds(0));
+        for (name, both) in [("whole", true), ("half", false)] {
+            let mut part = examination.part();
+            part.check(&FIRST, true, "", "so");
+            if both {
+                part.check(&SECOND, true, "", "so");
+            }
+            part.relies_until(UnixTime::from_seconds(name.len() as u64));
+            examination.absorb(part, name, &[&[&FIRST, &SECOND]]);
+        }
+        let conclusion = examination.conclude(&[&[&FIRST, &SECOND]]);
+        assert!(
+            matches!(conclusion.error, Some(AppraisalError::Mismatch(clause)) if clause.expected == "half")
+        );
+        assert_eq!(conclusion.clauses[1].found, "half: so");
+        assert_eq!(conclusion.valid_until, UnixTime::from_seconds(4));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::azure::{self, HclReport};
 use crate::bundle::Bundle;
 use crate::event_log::EventLog;
 use crate::fields::{Field, Fields};
+use crate::nvidia;
 use crate::snp::{self, Report};
 use crate::tdx::{self, Quote};
 use crate::time::UnixTime;
@@ -121,6 +122,7 @@ pub fn inspect(bytes: &[u8]) -> Option<Vec<Field>> {
         Kind::TdxQuote => Quote::parse(bytes).map(|quote| tdx::fields(&quote)),
         Kind::AzureHclReport => HclReport::parse(bytes).map(|report| azure::fields(&report)),
         Kind::TpmQuote => tpm::Attest::parse(bytes).map(|attest| tpm::fields(&attest)),
+        Kind::NvidiaReport => nvidia::Report::parse(bytes).map(|report| nvidia::fields(&report)),
         Kind::Certificate => Certificate::parse(bytes).ok().map(|certificate| {
             let mut fields = Fields::default();
             fields

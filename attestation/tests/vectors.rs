@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use attestation::{
     AppraisalPolicy, EndorsementKind, Endorsements, Event, EventLog, Explanation, Outcome, PlatformTag,
-    UnixTime, Verdict, Verifier,
+    RawEvidence, UnixTime, Verdict, Verifier,
 };
 use toml::{Table, Value};
 
@@ -147,13 +147,13 @@ fn snp(folder: &Path, vector: &Table, provider: &str, change: (&str, &str)) -> E
         .get(0x50..0x90)
         .and_then(|data| data.try_into().ok())
         .unwrap_or([0; 64]);
-    verifier.explain_evidence(
-        PlatformTag::AmdSevSnp,
-        &report,
-        &endorsements,
-        &report_data,
-        verify_at(vector),
-    )
+    let evidence = RawEvidence {
+        platform: PlatformTag::AmdSevSnp,
+        evidence: &report,
+        event_log: None,
+        endorsements: &endorsements,
+    };
+    verifier.explain_evidence(&evidence, &report_data, verify_at(vector))
 }
 
 /// No change of the policy.
@@ -325,14 +325,13 @@ fn tdx_under(folder: &Path, vector: &Table, policy: &str) -> Explanation {
     let log =
         companions(vector).find(|companion| text(companion, "role").to_lowercase().contains("event log"));
     let log = log.map(|companion| read(folder, companion));
-    verifier.explain_logged_evidence(
-        PlatformTag::IntelTdx,
-        &quote,
-        log.as_deref(),
-        &endorsements,
-        &report_data,
-        verify_at(vector),
-    )
+    let evidence = RawEvidence {
+        platform: PlatformTag::IntelTdx,
+        evidence: &quote,
+        event_log: log.as_deref(),
+        endorsements: &endorsements,
+    };
+    verifier.explain_evidence(&evidence, &report_data, verify_at(vector))
 }
 
 /// The policy with every register judged by its events, of which it lists those of the log but for one.

@@ -74,7 +74,9 @@ impl LaunchEndorser {
         let mut authority_certificate = None;
         let certificate = match chain {
             Chain::Direct => subject(SIGNER, &signer, Extension::signer()).issue(ROOT, &root)?,
-            Chain::SignerIsAuthority => subject(SIGNER, &signer, Extension::authority()).issue(ROOT, &root)?,
+            Chain::SignerIsAuthority => {
+                subject(SIGNER, &signer, Extension::authority()).issue(ROOT, &root)?
+            }
             Chain::Intermediate | Chain::IntermediateIsNoAuthority => {
                 let authority = Key::generate()?;
                 let extensions = if chain == Chain::Intermediate {
@@ -111,7 +113,12 @@ impl LaunchEndorser {
         Golden {
             issued: issued.seconds(),
             certificate: self.certificate.clone(),
-            ca_bundle: bundle.into_iter().flatten().map(pem).collect::<String>().into_bytes(),
+            ca_bundle: bundle
+                .into_iter()
+                .flatten()
+                .map(pem)
+                .collect::<String>()
+                .into_bytes(),
             firmware_digest: vec![9; 48],
             svn: 2,
             of_vcpus: Vec::new(),

@@ -17,3 +17,4 @@ mod vtpm_rules;
 
 pub(crate) use examine::{Evidence, examine};
 pub(crate) use rules::RULES;
+pub(crate) use vtpm_rules::RULES as VTPM_RULES;

@@ -7,6 +7,7 @@
 
 mod azure;
 mod gce;
+mod nvidia;
 mod snp;
 mod tdx;
 mod values;
@@ -20,12 +21,13 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use azure::{AzureException, AzurePolicy};
 pub(crate) use gce::{GceFirmware, Machine};
+pub(crate) use nvidia::{NvidiaException, NvidiaPolicy};
 pub(crate) use snp::{GuestAllowance, MinimumTcb, SnpException, SnpPolicy};
 pub(crate) use tdx::TdxPolicy;
 use values::HexBytes;
+pub(crate) use values::{AnyOf, RegisterReference};
 pub use vtpm::GceVtpmPolicy;
 pub(crate) use vtpm::PcrPolicy;
-pub(crate) use values::{AnyOf, RegisterReference};
 
 use crate::error::PolicyError;
 use crate::{PlatformTag, Role};
@@ -46,6 +48,7 @@ pub struct AppraisalPolicy {
     pub(crate) snp: Option<SnpPolicy>,
     pub(crate) tdx: Option<TdxPolicy>,
     pub(crate) azure: Option<AzurePolicy>,
+    pub(crate) nvidia: Option<NvidiaPolicy>,
     pub(crate) simulated_snp: Option<SnpPolicy>,
     pub(crate) simulated_tdx: Option<TdxPolicy>,
 }
@@ -67,6 +70,7 @@ struct Document {
     tdx: Option<TdxPolicy>,
     #[serde(default)]
     azure: Option<AzurePolicy>,
+    nvidia: Option<NvidiaPolicy>,
     #[serde(default)]
     danger: Danger,
 }
@@ -164,6 +168,7 @@ impl Document {
             snp: self.snp,
             tdx: self.tdx,
             azure: self.azure,
+            nvidia: self.nvidia,
             simulated_snp: simulated.snp,
             simulated_tdx: simulated.tdx,
         };
@@ -176,6 +181,10 @@ impl Document {
         }
         policy.snp.iter().try_for_each(|snp| snp.check("snp", false))?;
         policy.tdx.iter().try_for_each(|tdx| tdx.check("tdx", false))?;
+        policy
+            .nvidia
+            .iter()
+            .try_for_each(|nvidia| nvidia.check("nvidia"))?;
         policy
             .simulated_snp
             .iter()

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::nvidia;
 use crate::snp::Generation;
 use crate::x509::{TrustAnchor, pem_certificates};
 
@@ -13,6 +14,8 @@ const AMD: [(Generation, &str); 3] = [
     (Generation::Turin, include_str!("amd-ark-turin.pem")),
 ];
 const INTEL: &str = include_str!("intel-sgx-root-ca.pem");
+const NVIDIA_DEVICES: &str = include_str!("nvidia-device-identity-ca.pem");
+const NVIDIA_MANIFESTS: &str = include_str!("nvidia-corim-signing-root-ca.pem");
 
 const AZURE_VTPM: &str = include_str!("azure-virtual-tpm-root-2023.pem");
 const GOOGLE_VTPM: &str = include_str!("google-ek-ak-root.pem");
@@ -50,6 +53,14 @@ pub(crate) fn google_vtpm() -> TrustAnchor {
     anchor(GOOGLE_VTPM)
 }
 
+/// NVIDIA Device Identity CA, and NVIDIA CoRIM signing Root CA.
+pub(crate) fn nvidia() -> nvidia::Anchors {
+    nvidia::Anchors {
+        device: anchor(NVIDIA_DEVICES),
+        manifest: anchor(NVIDIA_MANIFESTS),
+    }
+}
+
 fn anchor(pem: &str) -> TrustAnchor {
     let certificates = pem_certificates(pem.as_bytes()).expect("a test reads every built-in root");
     TrustAnchor::parse(&certificates[0]).expect("a test reads every built-in root")
@@ -59,7 +70,7 @@ fn anchor(pem: &str) -> TrustAnchor {
 mod tests {
     use sha2::{Digest, Sha256};
 
-    use super::{amd, azure_vtpm, google_vtpm, intel};
+    use super::{amd, azure_vtpm, google_vtpm, intel, nvidia};
     use crate::x509::Certificate;
 
     /// SHA-256 of each SubjectPublicKeyInfo, as other verifiers pin them.
@@ -101,5 +112,21 @@ mod tests {
             spki_sha256(&google_vtpm().certificate),
             "56a613f57126a385dd6949294e93b0b566f96ab0573be0c2368e6f5ca779831f"
         );
+        let nvidia = nvidia();
+        for (anchor, name, digest) in [
+            (
+                nvidia.device,
+                "NVIDIA Device Identity CA",
+                "dec1dc316477aa851eebdf51327ae9f864bc8d89254657ed1e7eb9168af1e1a3",
+            ),
+            (
+                nvidia.manifest,
+                "NVIDIA CoRIM signing Root CA",
+                "a90c4eb5acfd3e3d03a25db6a26b84f720ad0503196c627c21ddd48dd85b06a4",
+            ),
+        ] {
+            assert_eq!(anchor.common_name, name);
+            assert_eq!(spki_sha256(&anchor.certificate), digest);
+        }
     }
 }

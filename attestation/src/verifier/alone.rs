@@ -123,7 +123,11 @@ pub fn explain_revocation_list(list: &[u8], issuer: &[u8], now: UnixTime) -> Exp
             &list::SIGNATURE,
             signed,
             format!("signed by {}", name.unwrap_or("its issuer")),
-            if signed { "valid" } else { "not valid, or no issuer" },
+            if signed {
+                "valid"
+            } else {
+                "not valid, or no issuer"
+            },
         );
         examination.check(
             &list::CURRENT,

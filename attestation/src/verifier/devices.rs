@@ -52,7 +52,9 @@ impl Verifier {
         let Some(report_data) = report_data.filter(|_| wanted) else {
             return;
         };
-        let names: Vec<String> = (0..devices.len()).map(|number| format!("device {number}")).collect();
+        let names: Vec<String> = (0..devices.len())
+            .map(|number| format!("device {number}"))
+            .collect();
         let parts: Vec<NvidiaDevice<'_>> = devices
             .iter()
             .zip(&names)

@@ -141,9 +141,7 @@ impl Verifier {
             PlatformTag::AmdSevSnp | PlatformTag::SimulatedAmdSevSnp => &[COMMON, snp::RULES, WITHOUT_LOG],
             PlatformTag::IntelTdx | PlatformTag::SimulatedIntelTdx => &[COMMON, tdx::RULES],
             PlatformTag::AzureAmdSevSnp => &[COMMON, azure::RULES, tpm::RULES, snp::RULES],
-            PlatformTag::AzureIntelTdx => {
-                &[COMMON, azure::RULES, azure::TD_RULES, tpm::RULES, tdx::RULES]
-            }
+            PlatformTag::AzureIntelTdx => &[COMMON, azure::RULES, azure::TD_RULES, tpm::RULES, tdx::RULES],
         };
         let mut rules = rules.to_vec();
         if self.takes_googles_word(platform) {
@@ -179,8 +177,7 @@ pub(crate) fn every_rule() -> Vec<(&'static str, &'static [&'static Rule])> {
         ("Azure confidential VMs on TDX", azure::TD_RULES),
         ("vTPM quotes", tpm::RULES),
         ("Google launch endorsements", gce::RULES),
-        ("Google vTPM (run by the host, outside the TEE)", gce::vtpm::CERTIFICATE_RULES),
-        ("Google vTPM quotes", gce::vtpm::QUOTE_RULES),
+        ("Google vTPM (run by the host, outside the TEE)", gce::VTPM_RULES),
         ("NVIDIA devices", nvidia::RULES),
         ("NVIDIA reference manifests", nvidia::MANIFEST_RULES),
         ("NVIDIA devices of one machine", nvidia::SET_RULES),

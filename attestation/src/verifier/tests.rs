@@ -8,7 +8,7 @@ use attester::Attester as _;
 use simulated::adversary::{Domain, sign_quote, sign_report};
 use simulated::{Flavor, Platform};
 
-use super::Verifier;
+use super::{RawEvidence, Verifier};
 use crate::snp::Generation;
 use crate::{AppraisalPolicy, Endorsements, Outcome, PlatformTag, UnixTime};
 
@@ -63,7 +63,13 @@ fn failed(flavor: Flavor, domain: Domain, tag: PlatformTag) -> BTreeSet<&'static
     }
     .expect("a signature");
     let endorsements = Endorsements::decode(&collected.endorsements.encode()).expect("endorsements");
-    let explanation = verifier(flavor).explain_evidence(tag, &evidence, &endorsements, &REPORT_DATA, NOW);
+    let evidence = RawEvidence {
+        platform: tag,
+        evidence: &evidence,
+        event_log: None,
+        endorsements: &endorsements,
+    };
+    let explanation = verifier(flavor).explain_evidence(&evidence, &REPORT_DATA, NOW);
     let clauses = explanation.clauses;
     assert!(clauses.iter().all(|clause| clause.outcome != Outcome::Skipped));
     clauses

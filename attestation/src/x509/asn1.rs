@@ -64,6 +64,15 @@ impl<'a> Asn1Reader<'a> {
         Ok(Some(Self::new(any.value())?))
     }
 
+    /// The next element of class context-specific: its number, whether it is constructed, its contents.
+    pub(crate) fn context(&mut self) -> Result<(u32, bool, &'a [u8]), Asn1Fault> {
+        let any = AnyRef::decode(&mut self.0)?;
+        match any.tag() {
+            Tag::ContextSpecific { constructed, number } => Ok((number.value(), constructed, any.value())),
+            _ => Err(Asn1Fault),
+        }
+    }
+
     /// Whether an element with this tag comes next.
     pub(crate) fn next_is(&self, tag: Tag) -> bool {
         Tag::peek(&self.0).is_ok_and(|next| next == tag)

@@ -11,8 +11,12 @@ use super::key::{PublicKey, SignatureAlgorithm};
 use crate::UnixTime;
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const SERIAL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.5");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+/// RFC 6960 section 4.2.2.2.
+const OCSP_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.9");
 const EXTENSIONS_MAX: usize = 32;
 /// KeyUsage bits as they stand in the first byte.
 const DIGITAL_SIGNATURE: u8 = 0x80;
@@ -116,6 +120,11 @@ impl<'a> Certificate<'a> {
         common_name(self.issuer).ok().flatten()
     }
 
+    /// The attribute serialNumber in the subject's name; `None` unless there is exactly one.
+    pub(crate) fn subject_serial_number(&self) -> Option<&'a str> {
+        attribute(self.subject, SERIAL_NUMBER).ok().flatten()
+    }
+
     /// The value of an extension.
     pub(crate) fn extension(&self, id: ObjectIdentifier) -> Option<&'a [u8]> {
         self.extensions
@@ -138,11 +147,44 @@ impl<'a> Certificate<'a> {
             && self.key_usage().is_some_and(|bits| bits & DIGITAL_SIGNATURE != 0)
     }
 
+    /// Whether this is an end entity that may sign OCSP responses for its issuer (RFC 6960 section
+    /// 4.2.2.2). The purpose is looked at here, so its extension may be critical.
+    pub(crate) fn is_ocsp_responder(&self) -> bool {
+        let known = [KEY_USAGE, BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE];
+        self.knows_critical_among(&known)
+            && self.authority() == Ok(None)
+            && self.key_usage().is_none_or(|bits| bits & DIGITAL_SIGNATURE != 0)
+            && self.has_purpose(OCSP_SIGNING).unwrap_or(false)
+    }
+
     /// Whether every critical extension is one that this crate looks at.
     pub(crate) fn knows_critical(&self) -> bool {
+        self.knows_critical_among(&[KEY_USAGE, BASIC_CONSTRAINTS])
+    }
+
+    fn knows_critical_among(&self, known: &[ObjectIdentifier]) -> bool {
         self.extensions
             .iter()
-            .all(|extension| !extension.critical || [KEY_USAGE, BASIC_CONSTRAINTS].contains(&extension.id))
+            .all(|extension| !extension.critical || known.contains(&extension.id))
+    }
+
+    fn has_purpose(&self, purpose: ObjectIdentifier) -> Result<bool, Asn1Fault> {
+        let value = self.extension(EXTENDED_KEY_USAGE).ok_or(Asn1Fault)?;
+        let mut reader = Asn1Reader::whole_sequence(value)?;
+        let mut found = false;
+        while !reader.is_at_end() {
+            found |= reader.object_identifier()? == purpose;
+        }
+        Ok(found)
+    }
+
+    /// The bits of the public key without their algorithm, as OCSP names a key.
+    pub(crate) fn key_bits(&self) -> Result<&'a [u8], Asn1Fault> {
+        let mut reader = Asn1Reader::whole_sequence(self.spki)?;
+        reader.element()?;
+        let bits = reader.bit_string()?;
+        reader.end()?;
+        Ok(bits)
     }
 
     /// Whether this may issue with `authorities` further ones below it (pathLenConstraint).
@@ -150,6 +192,11 @@ impl<'a> Certificate<'a> {
         self.authority().is_ok_and(|authority| {
             authority.is_some_and(|length| length.is_none_or(|length| authorities <= length as usize))
         })
+    }
+
+    /// The whole DER.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Whether these are the same bytes.
@@ -199,13 +246,18 @@ fn extensions(mut reader: Asn1Reader<'_>) -> Result<Vec<Extension<'_>>, Asn1Faul
 }
 
 pub(super) fn common_name(name: &[u8]) -> Result<Option<&str>, Asn1Fault> {
+    attribute(name, COMMON_NAME)
+}
+
+/// The value of an attribute of a name; `None` unless it occurs once.
+fn attribute(name: &[u8], id: ObjectIdentifier) -> Result<Option<&str>, Asn1Fault> {
     let mut reader = Asn1Reader::whole_sequence(name)?;
     let mut found = None;
     while !reader.is_at_end() {
         let mut relative = reader.set()?;
         while !relative.is_at_end() {
             let mut attribute = relative.sequence()?;
-            if attribute.object_identifier()? != COMMON_NAME {
+            if attribute.object_identifier()? != id {
                 continue;
             }
             let tag = if attribute.next_is(Tag::Utf8String) {

@@ -99,7 +99,7 @@ impl<'a> RevocationList<'a> {
 }
 
 /// Critical extensions make a list partial or indirect (RFC 5280 sections 5.2.4, 5.2.5, 5.3.3).
-fn refuse_critical(mut reader: Asn1Reader<'_>) -> Result<(), Asn1Fault> {
+pub(super) fn refuse_critical(mut reader: Asn1Reader<'_>) -> Result<(), Asn1Fault> {
     while !reader.is_at_end() {
         let mut extension = reader.sequence()?;
         extension.object_identifier()?;

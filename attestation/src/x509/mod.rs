@@ -9,6 +9,7 @@ mod asn1;
 mod certificate;
 mod crl;
 mod key;
+mod ocsp;
 mod path;
 mod pem;
 
@@ -17,6 +18,7 @@ pub(crate) use asn1::{Asn1Fault, Asn1Reader};
 pub(crate) use certificate::Certificate;
 pub(crate) use crl::RevocationList;
 pub(crate) use key::{PublicKey, SignatureAlgorithm};
+pub(crate) use ocsp::{Answer, CertStatus, OcspResponse};
 pub(crate) use path::{Path, PathFault};
 pub(crate) use pem::certificates as pem_certificates;
 

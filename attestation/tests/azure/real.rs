@@ -91,8 +91,14 @@ fn real_evidence_is_refused_for_another_nonce_and_under_strict_policies() {
         let verifier = Verifier::new(policy.expect("the policy reads"));
         let asked = real.asked();
         for other in [&asked[..asked.len() - 1], &[&asked[..], &[0]].concat()] {
-            let explanation =
-                verifier.explain_azure_evidence(real.tag(), &evidence, &endorsements, other, real.now());
+            let explanation = verifier.explain_azure_evidence(
+                real.tag(),
+                &evidence,
+                None,
+                &endorsements,
+                other,
+                real.now(),
+            );
             assert_eq!(failed(&explanation), ["vtpm-extra-data"].into(), "{name}");
         }
     }
@@ -168,8 +174,14 @@ fn changed_and_cut_real_evidence_is_refused() {
         let policy = AppraisalPolicy::from_toml(&real.policy(&good, with_crl)).expect("the policy reads");
         let (verifier, asked) = (Verifier::new(policy), real.asked());
         let accepted = |evidence: &AzureEvidence| {
-            let explanation =
-                verifier.explain_azure_evidence(real.tag(), evidence, &endorsements, &asked, real.now());
+            let explanation = verifier.explain_azure_evidence(
+                real.tag(),
+                evidence,
+                None,
+                &endorsements,
+                &asked,
+                real.now(),
+            );
             matches!(explanation.verdict, Verdict::Accepted(_))
         };
         assert!(accepted(&good), "{name}");

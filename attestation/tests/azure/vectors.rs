@@ -185,6 +185,7 @@ exceptions = ["console-enabled", "persisted-vtpm", "secure-boot-disabled", "abse
         let explanation = Verifier::new(policy).explain_azure_evidence(
             self.tag(),
             evidence,
+            None,
             endorsements,
             &self.asked(),
             self.now(),

@@ -30,6 +30,7 @@ fn a_bundle_is_bound_to_statement_and_nonce_by_the_quote() {
         policy_digest: [0; 32],
         key_lifetime_seconds: 60,
         software_version: "test".into(),
+        device_digests: Vec::new(),
     };
     let statement = statement.encode().expect("a statement");
     let nonce = Nonce::from_bytes([6; 32]);
@@ -41,6 +42,7 @@ fn a_bundle_is_bound_to_statement_and_nonce_by_the_quote() {
             evidence: case.evidence.encode().expect("it fits"),
             statement: statement.statement_bytes().to_vec(),
             event_log: None,
+            devices: Vec::new(),
             endorsements: case.endorsements.clone(),
         };
         let bundle = Bundle::decode(&bundle.encode().expect("it fits")).expect("a bundle");

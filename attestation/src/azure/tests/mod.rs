@@ -186,6 +186,7 @@ impl Case {
         let explanation = verifier(&self.policy).explain_azure_evidence(
             tag,
             &self.evidence,
+            None,
             &self.endorsements,
             &self.asked,
             NOW,
