@@ -153,7 +153,7 @@ fn snp(folder: &Path, vector: &Table, provider: &str, change: (&str, &str)) -> E
         event_log: None,
         endorsements: &endorsements,
     };
-    verifier.explain_evidence(&evidence, &report_data, verify_at(vector))
+    verifier.explain_evidence(&evidence, Some(&report_data), verify_at(vector))
 }
 
 /// No change of the policy.
@@ -331,7 +331,7 @@ fn tdx_under(folder: &Path, vector: &Table, policy: &str) -> Explanation {
         event_log: log.as_deref(),
         endorsements: &endorsements,
     };
-    verifier.explain_evidence(&evidence, &report_data, verify_at(vector))
+    verifier.explain_evidence(&evidence, Some(&report_data), verify_at(vector))
 }
 
 /// The policy with every register judged by its events, of which it lists those of the log but for one.

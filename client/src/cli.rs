@@ -170,10 +170,16 @@ Examples:
   adyton verify https://inference.example.com:8443 --ca ca.pem --policy policy.toml
   adyton verify --explain                     (URL and policy from the configuration file)
   adyton verify bundle.cbor --policy policy.toml --nonce 5f1d… --at 2026-11-24T03:09:00Z --json
+  adyton verify report.bin --endorsements ./certificates --policy policy.toml --report-data 00ff…
+  adyton verify quote.bin --endorsements collateral.json --event-log ccel.bin --policy policy.toml --unbound
+  adyton verify hcl-report.bin --td-quote quote.bin --tpm-quote quote.msg --tpm-signature quote.sig --pcrs pcrs.bin \\
+                --endorsements ./collateral --policy policy.toml --report-data 00ff…
+  adyton verify --manifest corpus/MANIFEST.toml     (every vector of a corpus, with the verdict that it must get)
+  adyton verify --conformance < case.json           (one case for an outside test suite)
 
 The first line is the verdict. --explain adds every clause, grouped by the question that it answers.")]
 pub struct Verify {
-    /// URL of a host, or a bundle in a file [default: --url]
+    /// URL of a host, or a file: a bundle, an SNP report, a TDX quote or an Azure HCL report [default: --url]
     #[arg(value_name = "URL|FILE")]
     pub target: Option<String>,
     /// Print every clause with what was expected and found
@@ -190,7 +196,46 @@ pub struct Verify {
     pub save: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub raw: RawParts,
+    /// Appraise every vector of a corpus and compare with what it expects
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    pub manifest: Option<PathBuf>,
+    /// Appraise one JSON case from standard input (docs/conformance.schema.json)
+    #[arg(long, conflicts_with_all = ["target", "manifest"])]
+    pub conformance: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub deployment: Deployment,
+}
+
+/// What belongs to raw evidence in a file.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Raw evidence")]
+pub struct RawParts {
+    /// File or folder with certificates, revocation lists, collateral; can be repeated
+    #[arg(long, value_name = "PATH")]
+    pub endorsements: Vec<PathBuf>,
+    /// The 64 bytes that the evidence must carry (128 hex digits)
+    #[arg(long, value_name = "HEX", conflicts_with = "unbound")]
+    pub report_data: Option<String>,
+    /// Take whatever report data the evidence carries: nothing then ties it to you
+    #[arg(long)]
+    pub unbound: bool,
+    /// Event log that came with a quote
+    #[arg(long, value_name = "FILE")]
+    pub event_log: Option<PathBuf>,
+    /// Azure on TDX: the TD quote
+    #[arg(long, value_name = "FILE")]
+    pub td_quote: Option<PathBuf>,
+    /// Azure: the vTPM's quote (TPMS_ATTEST)
+    #[arg(long, value_name = "FILE")]
+    pub tpm_quote: Option<PathBuf>,
+    /// Azure: the signature over it (RSASSA, or TPMT_SIGNATURE)
+    #[arg(long, value_name = "FILE")]
+    pub tpm_signature: Option<PathBuf>,
+    /// Azure: the quoted SHA-256 PCR values, one after the other
+    #[arg(long, value_name = "FILE")]
+    pub pcrs: Option<PathBuf>,
 }
 
 /// `adyton inspect`.

@@ -15,6 +15,8 @@ pub mod answer;
 pub mod broker;
 pub mod cli;
 pub mod commands;
+pub mod conformance;
+pub mod corpus;
 pub mod discovery;
 pub mod endorsement_files;
 pub mod error;

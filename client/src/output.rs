@@ -89,6 +89,11 @@ impl Output {
         !self.quiet && io::stderr().is_terminal()
     }
 
+    /// A line that the next one replaces; only where [`Output::redraws`].
+    pub fn redraw(&self, line: &str) {
+        let _ = write!(self.stderr(), "\r\x1b[2K{line}");
+    }
+
     /// The failure of a command.
     pub fn failure(&self, error: &ClientError) {
         if self.json {

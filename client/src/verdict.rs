@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use attestation::{
-    AppraisalError, Assurance, Bundle, Clause, Explanation, Outcome, Question, Statement, UnixTime, Verdict,
+    AppraisalError, Assurance, Clause, Explanation, Outcome, PlatformTag, Question, Statement, UnixTime,
+    Verdict,
 };
 use serde_json::{Value, json};
 
@@ -16,14 +17,31 @@ const VALUE_CHARS_MAX: usize = 44;
 pub struct Appraised<'a> {
     /// URL or file.
     pub subject: &'a str,
-    /// The bundle.
-    pub bundle: &'a Bundle,
+    /// What kind of evidence it claims to be.
+    pub platform: PlatformTag,
+    /// The statement's bytes; empty where there is none.
+    pub statement: &'a [u8],
+    /// Length of the bundle or the raw evidence.
+    pub bytes: usize,
     /// As of when.
     pub at: UnixTime,
     /// Every clause and the verdict.
     pub explanation: &'a Explanation,
-    /// The bundle's bytes, for its digest and length.
-    pub bytes: &'a [u8],
+    /// What ties it to whoever asks.
+    pub binding: Binding,
+}
+
+/// What ties evidence to whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// Statement and nonce.
+    Nonce,
+    /// Report data that were asked for.
+    ReportData,
+    /// Whatever report data there were: nothing.
+    Unbound,
+    /// Nobody said what report data there must be: the clause stays open.
+    Unknown,
 }
 
 impl Appraised<'_> {
@@ -34,16 +52,29 @@ impl Appraised<'_> {
         let _ = writeln!(
             text,
             "{FAINT}{} evidence, {} bytes, as of {}{FAINT:#}",
-            self.bundle.platform,
-            self.bytes.len(),
-            self.at
+            self.platform, self.bytes, self.at
         );
+        match self.binding {
+            Binding::Unbound => {
+                let _ = writeln!(
+                    text,
+                    "{NOTICE}UNBOUND{NOTICE:#}  nothing ties this evidence to you: anybody may have asked for it, at any time"
+                );
+            }
+            Binding::Unknown => {
+                let _ = writeln!(
+                    text,
+                    "{NOTICE}NOT BOUND{NOTICE:#}  say what the evidence must carry with --report-data, or take any with --unbound"
+                );
+            }
+            Binding::Nonce | Binding::ReportData => {}
+        }
         if let Verdict::Refused(error) = &self.explanation.verdict {
             text.push_str(&refusal(error));
         }
         if explain {
             text.push_str(&clause_table(&self.explanation.clauses, columns));
-            if let Ok(statement) = Statement::parse(&self.bundle.statement) {
+            if let Ok(statement) = Statement::parse(self.statement) {
                 text.push_str(&statement_lines(&statement));
             }
         } else {
@@ -63,7 +94,8 @@ impl Appraised<'_> {
             "assurance": assurance,
             "exit_code": error.map_or(0, AppraisalError::exit_code),
             "subject": self.subject,
-            "platform": self.bundle.platform.as_str(),
+            "platform": self.platform.as_str(),
+            "bound": matches!(self.binding, Binding::Nonce | Binding::ReportData),
             "at": self.at.to_string(),
             "error": error.map(|error| json!({
                 "code": error.code(),
@@ -72,7 +104,7 @@ impl Appraised<'_> {
                 "hint": error.hint(),
             })),
             "clauses": self.explanation.clauses.iter().map(clause_document).collect::<Vec<_>>(),
-            "statement": Statement::parse(&self.bundle.statement).ok().map(|statement| statement_document(&statement)),
+            "statement": Statement::parse(self.statement).ok().map(|statement| statement_document(&statement)),
         })
     }
 }

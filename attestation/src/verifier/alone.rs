@@ -27,15 +27,16 @@ pub struct RawEvidence<'a> {
 }
 
 impl Verifier {
-    /// Examines evidence that carries somebody else's report data. The verdict is on the platform alone.
+    /// Examines evidence that carries somebody else's report data. The verdict is on the platform alone. Without
+    /// report data to compare with, that clause is SKIPPED, and so the evidence refused.
     pub fn explain_evidence(
         &self,
         evidence: &RawEvidence<'_>,
-        report_data: &ReportData,
+        report_data: Option<&ReportData>,
         now: UnixTime,
     ) -> Explanation {
         let mut examination = Examination::new(now);
-        self.examine_platform(&mut examination, evidence, Some(report_data));
+        self.examine_platform(&mut examination, evidence, report_data);
         self.explanation(examination, evidence.platform)
     }
 
@@ -46,7 +47,7 @@ impl Verifier {
         evidence: &AzureEvidence,
         event_log: Option<&[u8]>,
         endorsements: &Endorsements,
-        qualifying_data: &[u8],
+        qualifying_data: Option<&[u8]>,
         now: UnixTime,
     ) -> Explanation {
         let mut examination = Examination::new(now);
@@ -59,7 +60,7 @@ impl Verifier {
                 event_log,
                 endorsements,
             };
-            self.examine_azure(&mut examination, &evidence, Some(qualifying_data));
+            self.examine_azure(&mut examination, &evidence, qualifying_data);
         }
         self.explanation(examination, platform)
     }

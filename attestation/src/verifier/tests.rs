@@ -69,7 +69,7 @@ fn failed(flavor: Flavor, domain: Domain, tag: PlatformTag) -> BTreeSet<&'static
         event_log: None,
         endorsements: &endorsements,
     };
-    let explanation = verifier(flavor).explain_evidence(&evidence, &REPORT_DATA, NOW);
+    let explanation = verifier(flavor).explain_evidence(&evidence, Some(&REPORT_DATA), NOW);
     let clauses = explanation.clauses;
     assert!(clauses.iter().all(|clause| clause.outcome != Outcome::Skipped));
     clauses

@@ -96,7 +96,7 @@ fn real_evidence_is_refused_for_another_nonce_and_under_strict_policies() {
                 &evidence,
                 None,
                 &endorsements,
-                other,
+                Some(other),
                 real.now(),
             );
             assert_eq!(failed(&explanation), ["vtpm-extra-data"].into(), "{name}");
@@ -179,7 +179,7 @@ fn changed_and_cut_real_evidence_is_refused() {
                 evidence,
                 None,
                 &endorsements,
-                &asked,
+                Some(&asked),
                 real.now(),
             );
             matches!(explanation.verdict, Verdict::Accepted(_))

@@ -187,7 +187,7 @@ exceptions = ["console-enabled", "persisted-vtpm", "secure-boot-disabled", "abse
             evidence,
             None,
             endorsements,
-            &self.asked(),
+            Some(&self.asked()),
             self.now(),
         );
         let passed = explanation

@@ -9,3 +9,4 @@ pub mod proxy;
 pub mod seal;
 pub mod token;
 pub mod verify;
+pub mod verify_manifest;

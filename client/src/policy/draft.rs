@@ -261,7 +261,7 @@ const EVALUATION_NUMBER: u64 = 18;
 /// SEPT_VE_DISABLE alone: what a strict policy takes.
 const STRICT_ATTRIBUTES: u64 = 0x1000_0000;
 /// Attributes that no policy can accept: every bit of TUD, and MIGRATABLE.
-const REFUSED_ATTRIBUTES: u64 = 0x2000_00ff;
+pub const REFUSED_ATTRIBUTES: u64 = 0x2000_00ff;
 
 fn tdx(text: &mut String, fields: &Named, source: &Source<'_>) {
     let list = |name: &str| format!("[\"{}\"]", fields.hex(name));

@@ -188,7 +188,7 @@ impl Case {
             &self.evidence,
             None,
             &self.endorsements,
-            &self.asked,
+            Some(&self.asked),
             NOW,
         );
         let failed = failed(&explanation.clauses);
