@@ -231,7 +231,7 @@ fn withdrawn(
         examination,
         &links,
         evidence.endorsements.document(EndorsementKind::NvidiaOcsp),
-        evidence.policy.excepts(NvidiaException::NoRevocationCheck),
+        evidence.policy.excepts(NvidiaException::UncheckedRevocation),
         evidence.collateral_age_seconds_max,
     );
 }

@@ -107,7 +107,7 @@ fn firmware(examination: &mut Examination, opaque: &OpaqueData<'_>, chain: &Devi
     examination.check(
         &rules::FIRMWARE_STATE,
         weakened != Some(true),
-        "configured, secure, no recovery, no debug",
+        "secure, no recovery, no debug",
         match weakened {
             Some(true) => "not so",
             Some(false) => "so",
