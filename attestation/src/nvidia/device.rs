@@ -13,6 +13,7 @@ use der::asn1::ObjectIdentifier;
 
 use super::opaque::{self, OpaqueData};
 use super::report::DIGEST_BYTES;
+use crate::device::DeviceKind;
 use crate::x509::{Asn1Fault, Asn1Reader, Certificate};
 
 const SUBJECT_ALTERNATIVE_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
@@ -65,6 +66,14 @@ impl Architecture {
 
     pub(crate) const fn is_switch(self) -> bool {
         matches!(self, Self::Ls10)
+    }
+
+    pub(super) const fn kind(self) -> DeviceKind {
+        if self.is_switch() {
+            DeviceKind::NvidiaSwitch
+        } else {
+            DeviceKind::NvidiaGpu
+        }
     }
 
     pub(crate) const fn name(self) -> &'static str {

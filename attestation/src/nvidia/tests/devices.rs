@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use super::authority::{Certificate, HOUR, before, chain_der, pem};
 use super::machine::{Device, Machine, composite_device_id, tcb_info};
 use super::{failed, skipped};
-use crate::Verdict;
 use crate::nvidia::{RULES, SET_RULES};
+use crate::{DeviceKind, Verdict};
 
 type Case = (&'static str, &'static str, Box<dyn Fn(&mut Machine)>);
 
@@ -88,6 +88,9 @@ fn cases() -> Vec<Case> {
         }),
         gpu("nvidia-architecture", "no chip in the report", |gpu| {
             gpu.remove(4)
+        }),
+        gpu("nvidia-architecture", "a GPU said to be a switch", |gpu| {
+            gpu.kind = DeviceKind::NvidiaSwitch;
         }),
         gpu("nvidia-architecture", "another chip by name", |gpu| {
             gpu.set(35, b"GB100\0")

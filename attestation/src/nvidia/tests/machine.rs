@@ -17,7 +17,7 @@ use crate::nvidia::canonical::canonical;
 use crate::nvidia::xml::Element;
 use crate::nvidia::{Anchors, Evidence, MANIFEST_RULES, RULES, SET_RULES, examine_set};
 use crate::x509::TrustAnchor;
-use crate::{AppraisalPolicy, Assurance, EndorsementKind, Endorsements, Explanation, Verdict};
+use crate::{AppraisalPolicy, Assurance, DeviceKind, EndorsementKind, Endorsements, Explanation, Verdict};
 
 pub(super) const NONCE: [u8; 32] = [0x5e; 32];
 const FWID: [u8; 48] = [0xf1; 48];
@@ -25,6 +25,7 @@ const FWID: [u8; 48] = [0xf1; 48];
 /// One device.
 #[derive(Clone, Debug)]
 pub(super) struct Device {
+    pub(super) kind: DeviceKind,
     pub(super) request: [u8; 4],
     pub(super) nonce: [u8; 32],
     pub(super) slot: u8,
@@ -97,6 +98,7 @@ impl Device {
         let mut device = Certificate::authority("GH100 A01 GSP BROM", 20 + number);
         device.device = Some(format!("41000000000000{number:04X}"));
         Self {
+            kind: DeviceKind::NvidiaGpu,
             request: [0x11, 0xe0, 0x01, 0xff],
             nonce: NONCE,
             slot: 0,
@@ -134,6 +136,7 @@ impl Device {
         let mut peers = [[0; 8]; 8];
         (0..gpus).for_each(|gpu| peers[usize::from(gpu)][7] = gpu + 1);
         Self {
+            kind: DeviceKind::NvidiaSwitch,
             opaque: vec![
                 (6, b"96.10.55.00.01".to_vec()),
                 (22, Self::pdi(number).to_vec()),
@@ -413,6 +416,7 @@ impl Machine {
         let devices: Vec<_> = (0..evidence.len())
             .map(|number| Evidence {
                 name: &names[number],
+                kind: self.devices[number].kind,
                 evidence: &evidence[number],
                 chain: chains[number].as_bytes(),
                 endorsements: &endorsements,

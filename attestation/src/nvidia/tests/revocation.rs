@@ -6,6 +6,9 @@ use super::authority::{Certificate, HOUR, Responder, Response, SHA1, SHA256, aft
 use super::failed;
 use super::machine::Machine;
 
+/// What is changed, and how.
+type Case = (&'static str, fn(&mut Response));
+
 /// A responder of the issuer's.
 fn delegate() -> Certificate {
     let mut delegate = Certificate::signer("OCSP responder", 60);
@@ -30,7 +33,7 @@ fn with(change: impl Fn(&mut Response)) -> Vec<&'static str> {
 
 #[test]
 fn the_issuer_or_its_responder_answers() {
-    let good: [(&str, fn(&mut Response)); 6] = [
+    let good: &[Case] = &[
         ("the issuer by key", |response| response.by_key = true),
         ("SHA-1", |response| response.hash = SHA1),
         ("SHA-256", |response| response.hash = SHA256),
@@ -41,10 +44,10 @@ fn the_issuer_or_its_responder_answers() {
             response.by_key = true;
         }),
     ];
-    for (what, change) in good {
+    for (what, change) in good.iter().copied() {
         assert!(with(change).is_empty(), "{what}");
     }
-    let bad: [(&str, fn(&mut Response)); 9] = [
+    let bad: &[Case] = &[
         ("another issuer's key", |response| response.issuer.key = 61),
         ("another issuer's name", |response| response.issuer.name.push('2')),
         ("another serial number", |response| response.serial = 99),
@@ -71,7 +74,7 @@ fn the_issuer_or_its_responder_answers() {
             response.responder = Responder::Delegated(delegate(), Some(other));
         }),
     ];
-    for (what, change) in bad {
+    for (what, change) in bad.iter().copied() {
         assert_eq!(with(change), ["nvidia-ocsp-responses"], "{what}");
     }
     let critical = |response: &mut Response| {
@@ -84,7 +87,7 @@ fn the_issuer_or_its_responder_answers() {
 
 #[test]
 fn only_good_is_good() {
-    let revoked: [(&str, fn(&mut Response)); 4] = [
+    let revoked: &[Case] = &[
         ("revoked", |response| *response = response.clone().revoked(None)),
         ("key compromise", |response| {
             *response = response.clone().revoked(Some(1))
@@ -94,7 +97,7 @@ fn only_good_is_good() {
         }),
         ("unknown", |response| response.status = (0x82, Vec::new())),
     ];
-    for (what, change) in revoked {
+    for (what, change) in revoked.iter().copied() {
         assert_eq!(with(change), ["nvidia-not-revoked"], "{what}");
     }
     // A good answer beside it, newer or older, changes nothing.
@@ -111,7 +114,7 @@ fn only_good_is_good() {
 
 #[test]
 fn answers_age() {
-    let cases: [(&str, fn(&mut Response)); 4] = [
+    let cases: &[Case] = &[
         ("nvidia-ocsp-current", |response| {
             response.next_update = Some(before(1))
         }),
@@ -128,7 +131,7 @@ fn answers_age() {
             response.responder = delegated(|responder| responder.not_after = after(HOUR));
         }),
     ];
-    for (rule, change) in cases {
+    for (rule, change) in cases.iter().copied() {
         assert_eq!(with(change), [rule], "{rule}");
     }
     let future = |response: &mut Response| response.this_update = after(60);

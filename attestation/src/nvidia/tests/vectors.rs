@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::{failed, skipped, table, verifier};
 use crate::nvidia::{Report, fields};
 use crate::{
-    EndorsementKind, Endorsements, Explanation, NvidiaDevice, UnixTime, Verdict, explain_reference_manifest,
+    DeviceKind, EndorsementKind, Endorsements, Explanation, NvidiaDevice, UnixTime, Verdict,
+    explain_reference_manifest,
 };
 
 const ALL_EXCEPTIONS: [&str; 3] = [
@@ -57,9 +58,24 @@ fn nonce(evidence: &[u8]) -> [u8; 32] {
         .unwrap_or_default()
 }
 
-fn explain(table: &str, evidence: &[u8], chain: &[u8], endorsements: &Endorsements) -> Explanation {
+fn kind(name: &str) -> DeviceKind {
+    if name.contains("switch") {
+        DeviceKind::NvidiaSwitch
+    } else {
+        DeviceKind::NvidiaGpu
+    }
+}
+
+fn explain(
+    kind: DeviceKind,
+    table: &str,
+    evidence: &[u8],
+    chain: &[u8],
+    endorsements: &Endorsements,
+) -> Explanation {
     let device = NvidiaDevice {
         name: "device",
+        kind,
         evidence,
         chain,
         endorsements,
@@ -92,7 +108,7 @@ fn evidence_gets_its_expected_verdict() {
         let (evidence, chain) = vector(&folder, name);
         let (gpus, switches) = counts(name);
         let table = table(gpus, switches, &ALL_EXCEPTIONS);
-        let explanation = explain(&table, &evidence, &chain, &Endorsements::new());
+        let explanation = explain(kind(name), &table, &evidence, &chain, &Endorsements::new());
         assert_eq!(failed(&explanation), clauses.iter().copied().collect(), "{name}");
         assert!(skipped(&explanation).is_empty(), "{name}");
         assert_eq!(
@@ -126,6 +142,7 @@ fn eight_gpus_of_one_machine_are_told_apart() {
         .iter()
         .map(|(evidence, chain, name)| NvidiaDevice {
             name,
+            kind: DeviceKind::NvidiaGpu,
             evidence,
             chain,
             endorsements: &endorsements,
@@ -220,6 +237,7 @@ fn a_real_report_measured_what_its_manifest_says() {
         endorsements.insert(EndorsementKind::NvidiaVbiosRim, manifest);
         let device = NvidiaDevice {
             name: "gpu 0",
+            kind: DeviceKind::NvidiaGpu,
             evidence: &evidence,
             chain: &chain,
             endorsements: &endorsements,
@@ -253,6 +271,7 @@ fn real_evidence_changed_anywhere_is_refused() {
         let genuine = |evidence: &[u8], chain: &[u8]| {
             let device = NvidiaDevice {
                 name: "device",
+                kind: kind(name),
                 evidence,
                 chain,
                 endorsements: &endorsements,
