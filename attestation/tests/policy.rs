@@ -48,6 +48,8 @@ fn no_key_may_be_missing_unless_its_default_is_the_strictest() {
         "mrowner",
         "mrownerconfig",
         "td_attributes",
+        "switches",
+        "video_decoder",
     ];
     let lines: Vec<&str> = EXAMPLE.lines().collect();
     let mut required = 0;
@@ -63,7 +65,7 @@ fn no_key_may_be_missing_unless_its_default_is_the_strictest() {
         assert_eq!(read.is_ok(), defaults.contains(&key), "{key}: {read:?}");
         required += usize::from(read.is_err());
     }
-    assert_eq!(required, 42, "required keys");
+    assert_eq!(required, 52, "required keys");
 }
 
 #[test]
@@ -74,6 +76,8 @@ fn unknown_keys_and_tables_are_refused() {
         (with("mrowner =", "mrowners = []"), "mrowners"),
         (with("fmc", "fmc = 1\nfnc = 1"), "fnc"),
         (with("until", "until = \"2027-01-31T00:00:00Z\"\nfor = 1"), "for"),
+        (with("gpus", "gpus = 8\nnics = 1"), "nics"),
+        (with("index", "index = 35\nuntil = 1"), "until"),
         (format!("{EXAMPLE}\n[danger.real]\n"), "real"),
         (format!("{EXAMPLE}\n[danger.simulated.sgx]\n"), "sgx"),
         (format!("{EXAMPLE}\n[azure]\n"), "azure"),
@@ -293,7 +297,9 @@ fn a_policy_reads_inside_another_document() {
         .replace("[snp]", "[appraisal.snp]")
         .replace("[tdx]", "[appraisal.tdx]")
         .replace("[[snp.", "[[appraisal.snp.")
-        .replace("[[tdx.", "[[appraisal.tdx.");
+        .replace("[[tdx.", "[[appraisal.tdx.")
+        .replace("[nvidia]", "[appraisal.nvidia]")
+        .replace("[[nvidia.", "[[appraisal.nvidia.");
     let release: Release = toml::from_str(&nested).expect("it reads");
     assert_eq!(release.model_id, "m");
     assert!(release.appraisal.accepts(PlatformTag::AmdSevSnp));

@@ -10,7 +10,7 @@ use super::{Evidence, examine_set};
 use crate::examination::{Examination, Rule};
 use crate::roots;
 use crate::x509::{Certificate, Path, TrustAnchor};
-use crate::{Assurance, Endorsements, Explanation, UnixTime, Verdict, Verifier};
+use crate::{Assurance, DeviceKind, Endorsements, Explanation, UnixTime, Verdict, Verifier};
 
 /// Records a clause for each of [`RULES`]; the manifest if it could be read. Whether it is believed, the
 /// clauses say.
@@ -74,6 +74,8 @@ pub(super) fn certificates(manifest: &Manifest) -> Vec<Certificate<'_>> {
 pub struct NvidiaDevice<'a> {
     /// The device's name in clauses, as `gpu 0`.
     pub name: &'a str,
+    /// What the device is said to be; its certificates must say the same.
+    pub kind: DeviceKind,
     /// SPDM request and response.
     pub evidence: &'a [u8],
     /// Certificates in PEM, leaf first.
@@ -116,6 +118,7 @@ impl Verifier {
             .iter()
             .map(|device| Evidence {
                 name: device.name,
+                kind: device.kind,
                 evidence: device.evidence,
                 chain: device.chain,
                 endorsements: device.endorsements,

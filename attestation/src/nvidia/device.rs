@@ -13,6 +13,7 @@ use der::asn1::ObjectIdentifier;
 
 use super::opaque::{self, OpaqueData};
 use super::report::DIGEST_BYTES;
+use crate::device::DeviceKind;
 use crate::x509::{Asn1Fault, Asn1Reader, Certificate};
 
 const SUBJECT_ALTERNATIVE_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
@@ -25,8 +26,9 @@ const TCB_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.5.4.1.
 const TCB_INFO_FWIDS: u32 = 6;
 const TCB_INFO_FLAGS: u32 = 7;
 const SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
-/// OperationalFlags notConfigured, notSecure, recovery and debug: bits 0 to 3, highest first.
-const WEAKENED: u8 = 0xf0;
+/// OperationalFlags notSecure, recovery and debug: bits 1 to 3, highest first. Bit 0, notConfigured, is
+/// set on devices as they are sold.
+const WEAKENED: u8 = 0x70;
 const DEVICE_ID_BYTES_MAX: usize = 32;
 
 /// A generation of devices, as a policy names it.
@@ -64,6 +66,14 @@ impl Architecture {
 
     pub(crate) const fn is_switch(self) -> bool {
         matches!(self, Self::Ls10)
+    }
+
+    pub(super) const fn kind(self) -> DeviceKind {
+        if self.is_switch() {
+            DeviceKind::NvidiaSwitch
+        } else {
+            DeviceKind::NvidiaGpu
+        }
     }
 
     pub(crate) const fn name(self) -> &'static str {
@@ -203,8 +213,8 @@ impl<'a> Firmware<'a> {
         })
     }
 
-    /// Whether the firmware says that it is not configured, not secure, in recovery or under debug;
-    /// `None` if it says nothing of the kind.
+    /// Whether the firmware says that it is not secure, in recovery or under debug; `None` if it says
+    /// nothing of the kind.
     pub(super) fn is_weakened(&self) -> Option<bool> {
         self.flags.map(|flags| flags & WEAKENED != 0)
     }

@@ -20,6 +20,7 @@ use super::opaque::OpaqueData;
 use super::report::Report;
 use super::version::{DriverVersion, VbiosVersion};
 use super::{Mode, appraisal, configuration, identity, manifest_rules, measurements, revocation, rules};
+use crate::device::DeviceKind;
 use crate::endorsements::{EndorsementKind, Endorsements};
 use crate::examination::Examination;
 use crate::policy::{NvidiaException, NvidiaPolicy};
@@ -35,6 +36,8 @@ const CHAIN_BYTES_MAX: usize = 32 * 1024;
 pub(crate) struct Evidence<'a> {
     /// The device's name in clauses, as `gpu 0`.
     pub(crate) name: &'a str,
+    /// What the device is said to be.
+    pub(crate) kind: DeviceKind,
     /// SPDM request and response.
     pub(crate) evidence: &'a [u8],
     /// PEM, leaf first.
@@ -108,7 +111,7 @@ fn device(examination: &mut Examination, evidence: &Evidence<'_>) -> Option<Devi
     )?;
     genuine(examination, &report, &chain, &evidence.anchors.device);
     let opaque = opaque?;
-    let mut claims = identity::examine(examination, &opaque, &chain, evidence.policy);
+    let mut claims = identity::examine(examination, &opaque, &chain, evidence);
     if let Some(claims) = &mut claims {
         claims.leaf_digest = Sha256::digest(certificates.first()?).into();
         configuration::versions(examination, &opaque, claims, evidence.policy);
@@ -154,13 +157,9 @@ fn structure(examination: &mut Examination, report: &Report<'_>, evidence: &Evid
     );
 }
 
-/// DER of the certificates in PEM. The driver hands out a buffer that ends in zeros.
+/// DER of the certificates in PEM; none if they are anything else.
 fn certificates(chain: &[u8]) -> Vec<Vec<u8>> {
-    let end = chain
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .map_or(0, |last| last + 1);
-    let text = chain.get(..end).filter(|text| text.len() <= CHAIN_BYTES_MAX);
+    let text = Some(chain).filter(|text| text.len() <= CHAIN_BYTES_MAX);
     text.and_then(|text| pem_certificates(text).ok())
         .unwrap_or_default()
 }
@@ -231,7 +230,7 @@ fn withdrawn(
         examination,
         &links,
         evidence.endorsements.document(EndorsementKind::NvidiaOcsp),
-        evidence.policy.excepts(NvidiaException::NoRevocationCheck),
+        evidence.policy.excepts(NvidiaException::UncheckedRevocation),
         evidence.collateral_age_seconds_max,
     );
 }

@@ -6,30 +6,30 @@ use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use super::device::{self, Architecture, DeviceChain, Firmware};
-use super::examine::DeviceClaims;
+use super::examine::{DeviceClaims, Evidence};
 use super::opaque::{self, OpaqueData};
 use super::rules;
 use crate::examination::Examination;
-use crate::policy::NvidiaPolicy;
 
 /// Which device this is; `None` if it does not say.
 pub(super) fn examine(
     examination: &mut Examination,
     opaque: &OpaqueData<'_>,
     chain: &DeviceChain<'_>,
-    policy: &NvidiaPolicy,
+    evidence: &Evidence<'_>,
 ) -> Option<DeviceClaims> {
+    let policy = evidence.policy;
     let (chip, architecture) = (chain.chip(), chain.architecture());
-    let agrees = chip
-        .zip(architecture)
-        .is_some_and(|(chip, architecture)| device::report_agrees(opaque, chip, architecture));
+    let agrees = chip.zip(architecture).is_some_and(|(chip, architecture)| {
+        architecture.kind() == evidence.kind && device::report_agrees(opaque, chip, architecture)
+    });
     examination.check(
         &rules::ARCHITECTURE,
         agrees,
-        "one chip in certificates and report",
+        format!("one chip in certificates and report, {}", evidence.kind.as_str()),
         match chip {
             Some(chip) if agrees => chip.to_owned(),
-            Some(chip) => format!("{chip} in the certificates, another in the report, or not known"),
+            Some(chip) => format!("{chip} in the certificates, another in the report, or none of this kind"),
             None => "certificates that name different chips".to_owned(),
         },
     );
@@ -107,7 +107,7 @@ fn firmware(examination: &mut Examination, opaque: &OpaqueData<'_>, chain: &Devi
     examination.check(
         &rules::FIRMWARE_STATE,
         weakened != Some(true),
-        "configured, secure, no recovery, no debug",
+        "secure, no recovery, no debug",
         match weakened {
             Some(true) => "not so",
             Some(false) => "so",

@@ -31,7 +31,7 @@ impl Manifests {
         claims: Option<&DeviceClaims>,
         evidence: &Evidence<'_>,
     ) -> Self {
-        let excepted = evidence.policy.excepts(NvidiaException::NoReferenceManifest);
+        let excepted = evidence.policy.excepts(NvidiaException::AbsentManifest);
         let switch = claims.is_some_and(|claims| claims.architecture.is_switch());
         let mut read = |name, kind| {
             let document = evidence.endorsements.document(kind);

@@ -50,7 +50,7 @@ pub(crate) fn examine_set(
         examination,
         &gpus,
         &switches,
-        policy.excepts(NvidiaException::NoSwitchEvidence),
+        policy.excepts(NvidiaException::UnattestedSwitches),
     );
     Some(claims)
 }
@@ -70,8 +70,9 @@ fn modes(examination: &mut Examination, gpus: &[&DeviceClaims]) {
 /// Every switch at a GPU's links gives evidence, and every switch here is at the links of every GPU that
 /// names switches; every switch names equally many GPUs, as many as there are.
 ///
-/// Which identifier of a switch's list is which GPU is not known outside the machine (a GPU's report
-/// does not state its own), so those are counted and compared with each other.
+/// Which identifier of a switch's list is which GPU is not known outside the machine (a GPU's report does
+/// not state its own), so those are counted and compared with each other; where a policy looks at
+/// switches alone, there is nothing to count.
 fn topology(
     examination: &mut Examination,
     gpus: &[&DeviceClaims],
@@ -96,7 +97,8 @@ fn topology(
     let to_switches = gpus.iter().all(|gpu| gpu.peers == present);
     let alone = !linked && switches.is_empty();
     let to_gpus = switches.iter().all(|switch| {
-        switch.peers.len() == gpus.len() && switches.iter().all(|other| other.peers == switch.peers)
+        (gpus.is_empty() || switch.peers.len() == gpus.len())
+            && switches.iter().all(|other| other.peers == switch.peers)
     });
     examination.check(
         &rules::TOPOLOGY,

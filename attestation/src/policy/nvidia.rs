@@ -67,15 +67,17 @@ pub(crate) struct NamedException {
 
 /// A named departure from the strict checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub(crate) enum NvidiaException {
     /// Accept firmware and driver that no manifest was compared with. Nothing then shows that secure
     /// boot is on and debug is off. A manifest that is there must still hold.
-    NoReferenceManifest,
+    #[serde(rename = "no-reference-manifest")]
+    AbsentManifest,
     /// Accept certificates whose revocation nobody asked about. Responses that are there must still hold.
-    NoRevocationCheck,
+    #[serde(rename = "no-revocation-check")]
+    UncheckedRevocation,
     /// Accept GPUs that talk to switches which give no evidence.
-    NoSwitchEvidence,
+    #[serde(rename = "no-switch-evidence")]
+    UnattestedSwitches,
 }
 
 impl NvidiaPolicy {

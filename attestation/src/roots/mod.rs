@@ -117,12 +117,12 @@ mod tests {
             (
                 nvidia.device,
                 "NVIDIA Device Identity CA",
-                "dec1dc316477aa851eebdf51327ae9f864bc8d89254657ed1e7eb9168af1e1a3",
+                "a90c4eb5acfd3e3d03a25db6a26b84f720ad0503196c627c21ddd48dd85b06a4",
             ),
             (
                 nvidia.manifest,
                 "NVIDIA CoRIM signing Root CA",
-                "a90c4eb5acfd3e3d03a25db6a26b84f720ad0503196c627c21ddd48dd85b06a4",
+                "dec1dc316477aa851eebdf51327ae9f864bc8d89254657ed1e7eb9168af1e1a3",
             ),
         ] {
             assert_eq!(anchor.common_name, name);

@@ -61,6 +61,7 @@ impl Verifier {
             .filter(|(device, _)| is_nvidia(device))
             .map(|(device, name)| NvidiaDevice {
                 name,
+                kind: device.kind,
                 evidence: &device.evidence,
                 chain: &device.certificates,
                 endorsements: &device.endorsements,

@@ -19,9 +19,8 @@ use super::crl::refuse_critical;
 use super::key::SignatureAlgorithm;
 use crate::UnixTime;
 
-/// Responses in one document: a machine has eight GPUs and four switches, each with a certificate of
-/// its own below authorities that they share.
-const RESPONSES_MAX: usize = 64;
+/// Responses in one document, which is about one device: it and two manifests have nine links.
+const RESPONSES_MAX: usize = 32;
 const RESPONSE_BYTES_MAX: usize = 16 * 1024;
 const STATUSES_MAX: usize = 32;
 const CERTIFICATES_MAX: usize = 4;

@@ -1,4 +1,4 @@
-//! Certificates in PEM (RFC 7468), as Intel puts them into quotes and responses.
+//! Certificates in PEM (RFC 7468), as Intel puts them into quotes and NVIDIA beside reports.
 
 use alloc::vec::Vec;
 
@@ -11,10 +11,14 @@ const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 const CHAIN_MAX: usize = 8;
 
-/// The DER of each certificate in order. Intel ends some chains with a NUL; nothing else may stand
-/// around the certificates but line breaks.
+/// The DER of each certificate in order. Intel ends some chains with a NUL, and NVIDIA's driver hands out
+/// a buffer that ends in zeros; nothing else may stand around the certificates but line breaks.
 pub(crate) fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, Asn1Fault> {
-    let text = text.strip_suffix(b"\0").unwrap_or(text);
+    let end = text
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    let text = text.get(..end).ok_or(Asn1Fault)?;
     let mut rest = core::str::from_utf8(text)
         .map_err(|_| Asn1Fault)?
         .trim_matches(['\r', '\n']);

@@ -12,10 +12,10 @@
 //! | nvidia-rim, event-log | the document; alone it proves nothing, so its best verdict is `parse` |
 
 use attestation::{
-    AppraisalPolicy, AzureEvidence, Clause, EndorsementKind, Endorsements, EventLog, GceVtpmEvidence,
-    GceVtpmPolicy, NvidiaDevice, Outcome, PlatformTag, RawEvidence, ReportData, UnixTime, Verifier,
-    explain_gce_ak_certificates, explain_gce_vtpm_quote, explain_reference_manifest, explain_revocation_list,
-    inspect, published_names, rsassa_signature,
+    AppraisalPolicy, AzureEvidence, Clause, DeviceKind, EndorsementKind, Endorsements, EventLog,
+    GceVtpmEvidence, GceVtpmPolicy, NvidiaDevice, Outcome, PlatformTag, RawEvidence, ReportData, UnixTime,
+    Verifier, explain_gce_ak_certificates, explain_gce_vtpm_quote, explain_reference_manifest,
+    explain_revocation_list, inspect, published_names, rsassa_signature,
 };
 use toml::{Table, Value};
 
@@ -313,6 +313,7 @@ impl<'a> Files<'a> {
         let policy = self.device_policy(usize::from(!switch), usize::from(switch))?;
         let device = NvidiaDevice {
             name: "device",
+            kind: kind_of(chain),
             evidence: &self.main,
             chain,
             endorsements: &self.endorsements,
@@ -331,11 +332,15 @@ impl<'a> Files<'a> {
             .collect();
         let devices: Vec<NvidiaDevice<'_>> = names
             .iter()
-            .map(|name| NvidiaDevice {
-                name,
-                evidence: self.role(&format!("{name} evidence")).unwrap_or_default(),
-                chain: self.role(&format!("{name} chain")).unwrap_or_default(),
-                endorsements: &none,
+            .map(|name| {
+                let chain = self.role(&format!("{name} chain")).unwrap_or_default();
+                NvidiaDevice {
+                    name,
+                    kind: kind_of(chain),
+                    evidence: self.role(&format!("{name} evidence")).unwrap_or_default(),
+                    chain,
+                    endorsements: &none,
+                }
             })
             .collect();
         let gpus = devices.iter().filter(|device| !is_switch(device.chain)).count();
@@ -472,6 +477,14 @@ fn request_nonce(evidence: &[u8]) -> [u8; 32] {
         .get(4..36)
         .and_then(|nonce| nonce.try_into().ok())
         .unwrap_or_default()
+}
+
+fn kind_of(chain: &[u8]) -> DeviceKind {
+    if is_switch(chain) {
+        DeviceKind::NvidiaSwitch
+    } else {
+        DeviceKind::NvidiaGpu
+    }
 }
 
 /// Whether the leaf is a switch's.

@@ -1,5 +1,14 @@
 //! Tests on real evidence (`vectors`) and on evidence made under test keys.
 
+mod authority;
+mod der;
+mod devices;
+mod machine;
+mod manifests;
+mod parsers;
+mod paths;
+mod policies;
+mod revocation;
 mod vectors;
 
 use alloc::collections::BTreeSet;
@@ -7,17 +16,20 @@ use alloc::string::String;
 
 use crate::{AppraisalPolicy, Explanation, Outcome, Verifier};
 
-/// A verifier whose policy for devices is `table`.
-fn verifier(table: &str) -> Verifier {
+/// A policy that accepts devices by `table`, and some confidential VM.
+fn policy_text(table: &str) -> String {
     let zero = "00".repeat(32);
     let measurement = "00".repeat(48);
-    let policy = alloc::format!(
+    alloc::format!(
         "version = 1\nrole = \"broker\"\nevidence_age_seconds_max = 60\ncollateral_age_seconds_max = 86400\n\
          config_digests = [\"{zero}\"]\n{table}\n[tdx]\nmrtd = [\"{measurement}\"]\nrtmr0 = [\"{measurement}\"]\n\
          rtmr1 = [\"{measurement}\"]\nrtmr2 = [\"{measurement}\"]\nrtmr3 = [\"{measurement}\"]\n\
          xfam = [0]\nenrolled_machines = \"any\"\nevaluation_number_minimum = 1\n"
-    );
-    Verifier::new(AppraisalPolicy::from_toml(&policy).expect("the policy reads"))
+    )
+}
+
+fn verifier(table: &str) -> Verifier {
+    Verifier::new(AppraisalPolicy::from_toml(&policy_text(table)).expect("the policy reads"))
 }
 
 /// A policy that takes every version, with these numbers, modes and exceptions.
