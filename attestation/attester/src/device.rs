@@ -10,7 +10,7 @@ use crate::{Attester, AttesterError, Collected};
 pub enum DeviceKind {
     /// A quote of Google's vTPM ([`crate::gce`]).
     GceVtpm,
-    /// An SPDM measurement report of an NVIDIA GPU.
+    /// An SPDM measurement report of an NVIDIA GPU ([`crate::nvidia`]).
     NvidiaGpu,
 }
 

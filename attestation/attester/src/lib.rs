@@ -7,9 +7,10 @@
 //!    machine; it refuses to choose.
 //! 2. [`tsm`] asks Linux's configfs-tsm. [`sev_guest`] and [`tdx_guest`] ask the older device files.
 //!    [`azure`] asks the vTPM that Azure's paravisor keeps inside the confidential VM.
-//! 3. [`gce`] collects evidence of a device of the same machine; [`WithDevices`] adds it.
+//! 3. [`gce`] and [`nvidia`] collect evidence of devices of the same machine; [`WithDevices`] adds it.
 //!
-//! Unsafe code is denied but in one module, which says why: an ioctl of `sev_guest`.
+//! Unsafe code is denied but in two modules, which say why: an ioctl of `sev_guest`, and the calls
+//! into NVIDIA's library.
 
 pub mod azure;
 mod certificate_table;
@@ -19,6 +20,7 @@ mod error;
 mod event_log;
 pub mod gce;
 mod http;
+pub mod nvidia;
 mod pem;
 pub mod sev_guest;
 pub mod tdx_guest;
