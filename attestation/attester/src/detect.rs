@@ -129,7 +129,21 @@ impl Default for Places {
     }
 }
 
-fn detect_in(places: Places) -> Result<Detected, AttesterError> {
+#[cfg(test)]
+impl Places {
+    /// Only this TPM, and nothing where the rest would be.
+    pub(crate) fn only(tpm: Box<dyn Connect>) -> Self {
+        let nowhere = || PathBuf::from("/nonexistent");
+        Self {
+            tsm: nowhere(),
+            sev_guest: nowhere(),
+            tdx_guest: nowhere(),
+            tpm,
+        }
+    }
+}
+
+pub(crate) fn detect_in(places: Places) -> Result<Detected, AttesterError> {
     let findings = vec![
         finding(Source::Tsm, look_for_tsm(&places.tsm)),
         finding(
@@ -290,6 +304,11 @@ mod tests {
         assert_eq!(error.code(), "attester-nothing-found", "{error}");
         std::fs::write(&absent, b"").expect("a file");
         let error = detect_in(places(&absent)).err().expect("a file in its place");
+        assert_eq!(error.code(), "attester-ambiguous", "{error}");
+        std::fs::remove_file(&absent).expect("it goes");
+        // A folder that is not configfs: somebody put something there.
+        std::fs::create_dir(folder.path().join("tsm")).expect("a folder");
+        let error = detect_in(places(&absent)).err().expect("not configfs");
         assert_eq!(error.code(), "attester-ambiguous", "{error}");
     }
 }

@@ -138,7 +138,7 @@ impl<'a> Cursor<'a> {
 mod tests {
     use std::path::Path;
 
-    use super::{FILE_BYTES_MAX, LOG_BYTES_MAX, read, used};
+    use super::{DIGESTS_MAX, EVENTS_MAX, FILE_BYTES_MAX, LOG_BYTES_MAX, read, used};
     use crate::AttesterError;
 
     fn log(events: &[&[u8]]) -> Vec<u8> {
@@ -200,6 +200,34 @@ mod tests {
             None,
             "a digest of a length that nobody announced"
         );
+    }
+
+    #[test]
+    fn counts_have_bounds() {
+        let first = log(&[]).len();
+        let mut digests = log(&[b"one"]);
+        digests[first + 8..first + 12].copy_from_slice(&(DIGESTS_MAX + 1).to_le_bytes());
+        digests.extend(vec![0x0b; 1024]);
+        assert_eq!(used(&digests), None);
+        for count in [0, DIGESTS_MAX + 1] {
+            let mut algorithms = log(&[b"one"]);
+            algorithms[56..60].copy_from_slice(&count.to_le_bytes());
+            assert_eq!(used(&algorithms), None, "{count} algorithms");
+        }
+        let many = |events: usize| used(&log(&vec![&b""[..]; events])).is_some();
+        assert!(many(EVENTS_MAX - 1) && !many(EVENTS_MAX));
+    }
+
+    #[test]
+    fn no_byte_makes_it_panic() {
+        let good = log(&[b"one", b"two"]);
+        for at in 0..good.len() {
+            for byte in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut changed = good.clone();
+                changed[at] = byte;
+                let _ = used(&changed);
+            }
+        }
     }
 
     #[test]

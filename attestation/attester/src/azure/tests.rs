@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use attestation::EndorsementKind;
+use attestation::{EndorsementKind, PlatformTag};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use minicbor::Decoder;
 use minicbor::data::Type;
 
 use super::{ATTESTATION_KEY, ATTESTATION_KEY_CERTIFICATE, Azure, HCL_REPORT, MetadataService, USER_DATA};
+use crate::detect::{self, Places, Source};
 use crate::http::fake::{Server, json};
 use crate::tpm::swtpm::{Socket, Swtpm};
 use crate::tpm::{Channel, Connect, PcrSelection};
@@ -423,6 +424,46 @@ fn what_is_missing_is_named() {
         .tool(&format!("tpm2_evictcontrol -Q -C o -c {ATTESTATION_KEY:#x}"));
     let error = azure.evidence(&[1; 64]).expect_err("no key");
     assert!(matches!(error, AttesterError::TpmMissing(what) if what.contains("0x81000003")));
+}
+
+#[test]
+fn hardware_that_changes_is_refused() {
+    let (Some(tdx), Some(machine)) = (vector("azure-tdx-coco"), Machine::start()) else {
+        return;
+    };
+    let snp = vector("azure-snp-milan-v2-kinvolk").expect("it was there");
+    machine.load(&snp);
+    let azure = machine.open(nowhere());
+    assert_eq!(azure.platform(), PlatformTag::AmdSevSnp);
+    machine.load(&tdx);
+    assert_eq!(machine.open(nowhere()).platform(), PlatformTag::IntelTdx);
+    assert_eq!(
+        azure.evidence(&[1; 64]).expect_err("it changed").code(),
+        "attester-tpm-malformed"
+    );
+}
+
+#[test]
+fn the_vtpm_is_what_azure_is_detected_by() {
+    let (Some(report), Some(machine)) = (vector("azure-tdx-coco"), Machine::start()) else {
+        return;
+    };
+    let detect = || detect::detect_in(Places::only(Box::new(machine.paravisor.clone())));
+    assert_eq!(
+        detect().err().expect("a TPM alone").code(),
+        "attester-nothing-found"
+    );
+    machine.load(&report);
+    let detected = detect().expect("Azure");
+    assert_eq!(detected.source, Source::Azure);
+    assert_eq!(detected.attester.platform(), PlatformTag::IntelTdx);
+    let here: Vec<Source> = detected
+        .findings
+        .iter()
+        .filter(|one| one.is_here())
+        .map(|one| one.source())
+        .collect();
+    assert_eq!(here, [Source::Azure]);
 }
 
 #[test]

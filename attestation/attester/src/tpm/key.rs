@@ -7,6 +7,7 @@ use crate::AttesterError;
 /// TPM_RH_ENDORSEMENT (part 2, table 28).
 const ENDORSEMENT: u32 = 0x4000_000b;
 const PUBLIC_BYTES_MAX: usize = 1024;
+/// TPM_RC_HANDLE with the number of a handle.
 const NO_SUCH_HANDLE: u32 = 0x08b;
 
 /// A key that is loaded, and its TPMT_PUBLIC.
@@ -22,7 +23,6 @@ impl Tpm<'_> {
     pub(crate) fn public(&mut self, handle: u32) -> Result<Option<Vec<u8>>, AttesterError> {
         let command = Command::new("ReadPublic", 0x173).handle(handle);
         let mut answer = match self.run(&command) {
-            // For a persistent handle that is free, the reference implementation says this too.
             Err(AttesterError::TpmRefused { code, .. }) if code & 0x0ff == NO_SUCH_HANDLE => return Ok(None),
             other => other?,
         };

@@ -164,7 +164,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::marshal::Command;
-    use super::{Channel, Connect, Tpm};
+    use super::{Channel, Connect, PcrSelection, Tpm};
     use crate::AttesterError;
 
     /// Answers in pieces, whatever is asked.
@@ -271,5 +271,120 @@ mod tests {
             let error = run(pieces).expect_err("refused");
             assert_eq!(error.code(), code, "{pieces:02x?}: {error}");
         }
+    }
+
+    /// An answer to a command with an empty password.
+    fn authorized(parameters: &[u8]) -> Vec<u8> {
+        let mut answer = vec![0x80, 0x02, 0, 0, 0, 0, 0, 0, 0, 0];
+        answer.extend((parameters.len() as u32).to_be_bytes());
+        answer.extend(parameters);
+        answer.extend([0; 5]);
+        sized(answer)
+    }
+
+    fn plain(parameters: &[u8]) -> Vec<u8> {
+        sized([&[0x80, 0x01, 0, 0, 0, 0, 0, 0, 0, 0], parameters].concat())
+    }
+
+    fn sized(mut answer: Vec<u8>) -> Vec<u8> {
+        let size = (answer.len() as u32).to_be_bytes();
+        answer[2..6].copy_from_slice(&size);
+        answer
+    }
+
+    fn with<T>(
+        answers: &[Vec<u8>],
+        ask: impl FnOnce(&mut Tpm<'_>) -> Result<T, AttesterError>,
+    ) -> Result<T, String> {
+        let pieces: Vec<&[u8]> = answers.iter().map(Vec::as_slice).collect();
+        let script = Script::new(&pieces);
+        let mut tpm = Tpm::connect(&script).expect("it connects");
+        ask(&mut tpm).map_err(|error| error.code().to_owned())
+    }
+
+    /// NV_ReadPublic of an index of `bytes` that the owner reads.
+    fn public(index: u32, bytes: u16) -> Vec<u8> {
+        let mut parameters = vec![0, 14];
+        parameters.extend(index.to_be_bytes());
+        parameters.extend([0, 0x0b, 0x20, 0x02, 0, 0, 0, 0]);
+        parameters.extend(bytes.to_be_bytes());
+        parameters.extend([0, 2, 0, 0]);
+        plain(&parameters)
+    }
+
+    const MALFORMED: &str = "attester-tpm-malformed";
+
+    #[test]
+    fn an_index_answers_for_itself_and_in_full() {
+        let read = |answers: &[Vec<u8>]| with(answers, |tpm| tpm.nv_read(7, 64));
+        assert_eq!(
+            read(&[public(7, 2), authorized(&[0, 2, 5, 6])]),
+            Ok(Some(vec![5, 6]))
+        );
+        assert_eq!(
+            read(&[public(8, 2), authorized(&[0, 2, 5, 6])]),
+            Err(MALFORMED.to_owned())
+        );
+        assert_eq!(read(&[public(7, 65)]), Err(MALFORMED.to_owned()), "its bound");
+        for chunk in [&[0, 1, 5][..], &[0, 3, 5, 6, 7], &[0, 2, 5], &[0, 2, 5, 6, 7]] {
+            assert_eq!(
+                read(&[public(7, 2), authorized(chunk)]),
+                Err(MALFORMED.to_owned()),
+                "{chunk:?}"
+            );
+        }
+        let mut neither = public(7, 2);
+        neither[19] = 0;
+        assert_eq!(read(&[neither]), Err(MALFORMED.to_owned()), "nobody may read it");
+        // The parameters' size leaves no room for the session, or too much.
+        for size in [3, 5] {
+            let mut answer = authorized(&[0, 2, 5, 6]);
+            answer[13] = size;
+            assert_eq!(read(&[public(7, 2), answer]), Err(MALFORMED.to_owned()), "{size}");
+        }
+    }
+
+    #[test]
+    fn registers_are_those_that_were_asked_for() {
+        let selection = PcrSelection::of(&[1, 2]).expect("a selection");
+        let answer = |bitmap: u8, values: u32, bytes: usize| {
+            let mut parameters = vec![0, 0, 0, 1, 0, 0, 0, 1, 0, 0x0b, 3, bitmap, 0, 0];
+            parameters.extend(values.to_be_bytes());
+            for _ in 0..values {
+                parameters.extend((bytes as u16).to_be_bytes());
+                parameters.extend(vec![9; bytes]);
+            }
+            plain(&parameters)
+        };
+        // All pass over the registers and fail at the quote, for which there is no answer.
+        let quote = |answers: &[Vec<u8>]| with(answers, |tpm| tpm.quote(1, &[0; 32], selection).map(|_| ()));
+        let passed = Err("attester-io".to_owned());
+        assert_eq!(quote(&[answer(6, 2, 32)]), passed);
+        assert_eq!(
+            quote(&[answer(2, 1, 32), answer(4, 1, 32)]),
+            passed,
+            "one at a time"
+        );
+        for bad in [
+            answer(7, 3, 32),
+            answer(8, 1, 32),
+            answer(0, 0, 0),
+            answer(6, 1, 32),
+            answer(6, 2, 20),
+        ] {
+            assert_eq!(quote(&[bad]), Err(MALFORMED.to_owned()));
+        }
+        // A signature of another scheme.
+        let mut signed = vec![0, 1, 9, 0, 0x16, 0, 0x0b, 0, 1, 7];
+        assert_eq!(
+            quote(&[answer(6, 2, 32), authorized(&signed)]),
+            Err(MALFORMED.to_owned())
+        );
+        signed[4] = 0x14;
+        assert_eq!(
+            quote(&[answer(6, 2, 32), authorized(&signed)]),
+            Err(MALFORMED.to_owned()),
+            "no message"
+        );
     }
 }
