@@ -85,7 +85,7 @@ pub enum AttesterError {
     #[error("the registers of the TPM kept changing while they were quoted")]
     RegistersChanging,
     /// The paravisor did not renew its report for our report data in time.
-    #[error("the paravisor's report does not carry the report data that was written")]
+    #[error("the paravisor's report does not settle on the report data that were written")]
     StaleReport,
     /// The cloud's metadata service failed.
     #[error("metadata service, {path}: {reason}")]

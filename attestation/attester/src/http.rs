@@ -354,27 +354,33 @@ mod tests {
         let long_field = [b"HTTP/1.1 200 OK\r\nX: ", &vec![b'x'; HEAD_BYTES_MAX + 2][..]].concat();
         let many_fields = [&b"HTTP/1.1 200 OK\r\n"[..], &b"X: y\r\n".repeat(HEAD_BYTES_MAX)].concat();
         let long_body = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &vec![b'x'; BODY_BYTES_MAX + 1]].concat();
-        let cases: [&[u8]; 16] = [
+        let cut: [&[u8]; 3] = [
             b"",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n",
+        ];
+        let wrong: [&[u8]; 14] = [
             b"HTTP/1.0 200 OK\r\n\r\n",
             b"HTTP/1.1 2x0 OK\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
             b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\nhello",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\nhello",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\nhello",
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
             b"HTTP/1.1 200 OK\r\nno colon\r\n\r\nhello",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\nhello",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhello\r\n0\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n",
             &long_field,
             &many_fields,
             &long_body,
         ];
-        for bytes in cases {
+        let cut = cut.map(|bytes| (bytes, io::ErrorKind::UnexpectedEof));
+        let wrong = wrong.map(|bytes| (bytes, io::ErrorKind::InvalidData));
+        for (bytes, kind) in cut.into_iter().chain(wrong) {
             let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).into_owned();
-            assert!(answered(&[bytes]).is_err(), "{shown}");
+            let error = answered(&[bytes]).expect_err(&shown);
+            assert_eq!(error.kind(), kind, "{shown}");
         }
     }
 

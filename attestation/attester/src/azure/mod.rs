@@ -52,6 +52,8 @@ pub struct Azure {
     event_log: PathBuf,
     hardware: Hardware,
     renewal_max: Duration,
+    /// There is one place for report data: a second collection would take it from the first.
+    turn: Mutex<()>,
     endorsements: Mutex<Option<(Instant, Endorsements)>>,
 }
 
@@ -72,6 +74,7 @@ impl Azure {
             event_log: PathBuf::from(event_log::TPM),
             hardware,
             renewal_max: RENEWAL_MAX,
+            turn: Mutex::new(()),
             endorsements: Mutex::new(None),
         })
     }
@@ -88,23 +91,31 @@ impl Azure {
         Ok(Tpm::connect(tpm)?.nv_index(HCL_REPORT)?.is_some())
     }
 
-    /// Steps 1 and 2.
+    /// Steps 1 and 2. The report is read in pieces, and the paravisor renews it when it likes: what was
+    /// read is whole if it is the same twice.
     fn report(&self, tpm: &mut Tpm<'_>, report_data: &ReportData) -> Result<Vec<u8>, AttesterError> {
         let place = tpm.nv_index(USER_DATA)?;
-        let Some(place) = place.filter(|place| place.bytes() == report_data.len()) else {
-            return read_report(tpm);
-        };
-        tpm.nv_write(place, report_data)?;
+        let place = place.filter(|place| place.bytes() == report_data.len());
+        if let Some(place) = place {
+            tpm.nv_write(place, report_data)?;
+        }
         let started = Instant::now();
+        let mut before = Vec::new();
         loop {
             let report = read_report(tpm)?;
-            if parse(&report)?.carries(report_data).map_err(malformed)? {
+            let settled = report == before
+                && (place.is_none() || parse(&report)?.carries(report_data).map_err(malformed)?);
+            if settled {
                 return Ok(report);
             }
             if started.elapsed() >= self.renewal_max {
                 return Err(AttesterError::StaleReport);
             }
-            thread::sleep(RENEWAL_PAUSE);
+            // The second look comes at once.
+            if !before.is_empty() {
+                thread::sleep(RENEWAL_PAUSE);
+            }
+            before = report;
         }
     }
 
@@ -147,6 +158,7 @@ impl Attester for Azure {
     }
 
     fn evidence(&self, report_data: &ReportData) -> Result<Collected, AttesterError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut tpm = Tpm::connect(&*self.tpm)?;
         let report = self.report(&mut tpm, report_data)?;
         let hcl = parse(&report)?;

@@ -24,6 +24,8 @@ const REST: u32 = 0x0140_000f;
 const ALL: &[u8] = &[
     0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23,
 ];
+/// In the HCL report, of an SNP report.
+const HARDWARE_REPORT_DATA: usize = 32 + 0x50;
 const READ_ONLY: &str = "ownerread|ownerwrite";
 
 /// Stands before the TPM as Azure's paravisor does.
@@ -39,22 +41,24 @@ struct State {
     report: Vec<u8>,
     /// How often the report is still read before it is renewed, once user data were written.
     reads_before_renewal: usize,
+    /// The offset at which such a read is counted: a report that is renewed while it is read is torn.
+    renews_at: usize,
     written: Option<Vec<u8>>,
+    /// The user data that the report carries, as hexadecimal text.
+    carried: Option<String>,
     /// How many quotes are still preceded by an extension of register 16.
     extensions: usize,
     commands: Vec<u32>,
 }
 
 struct Intercepted {
-    inner: Box<dyn Channel>,
-    state: Arc<Mutex<State>>,
-    patch: Option<Patch>,
+    paravisor: Paravisor,
     /// What is left of the answer.
     answer: Vec<u8>,
 }
 
-#[derive(Clone, Copy)]
 enum Patch {
+    Nothing,
     Size,
     Content(usize),
 }
@@ -62,9 +66,7 @@ enum Patch {
 impl Connect for Paravisor {
     fn connect(&self) -> io::Result<Box<dyn Channel>> {
         Ok(Box::new(Intercepted {
-            inner: self.socket.connect()?,
-            state: Arc::clone(&self.state),
-            patch: None,
+            paravisor: self.clone(),
             answer: Vec::new(),
         }))
     }
@@ -78,25 +80,28 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
-impl Write for Intercepted {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut command = bytes.to_vec();
+impl Paravisor {
+    /// One command, on a channel of its own: those of several collections meet here.
+    fn answer(&self, command: &[u8]) -> io::Result<Vec<u8>> {
         let mut state = self.state.lock().expect("no panic");
+        let mut channel = self.socket.connect()?;
+        let mut command = command.to_vec();
         let code = word(&command, 6);
         state.commands.push(code);
-        self.patch = None;
+        let mut patch = Patch::Nothing;
         match code {
             // NV_ReadPublic
-            0x169 if word(&command, 10) == HCL_REPORT => self.patch = Some(Patch::Size),
+            0x169 if word(&command, 10) == HCL_REPORT => patch = Patch::Size,
             // NV_Read: authority, index, authorization of 13 bytes, size, offset
             0x14e if word(&command, 14) == HCL_REPORT => {
                 let end = command.len();
                 let offset = usize::from(u16::from_be_bytes([command[end - 2], command[end - 1]]));
-                self.patch = Some(Patch::Content(offset));
+                patch = Patch::Content(offset);
                 if offset >= INDEX_BYTES {
                     command[14..18].copy_from_slice(&REST.to_be_bytes());
                     command[end - 2..].copy_from_slice(&((offset - INDEX_BYTES) as u16).to_be_bytes());
-                } else if offset == 0 {
+                }
+                if offset == state.renews_at {
                     state.read();
                 }
             }
@@ -107,40 +112,42 @@ impl Write for Intercepted {
             // Quote
             0x158 if state.extensions > 0 => {
                 state.extensions -= 1;
-                extend(&mut *self.inner)?;
+                extend(&mut *channel)?;
             }
             _ => {}
         }
-        self.inner.write_all(&command)?;
-        Ok(bytes.len())
+        channel.write_all(&command)?;
+        let mut answer = vec![0; 4096];
+        let read = channel.read(&mut answer)?;
+        answer.truncate(read);
+        match patch {
+            _ if word(&answer, 6) != 0 => {}
+            // Header, size of the public area, index, algorithm, attributes, empty policy: then the size.
+            Patch::Size => answer[24..26].copy_from_slice(&(state.report.len() as u16).to_be_bytes()),
+            // Header, size of the parameters, size of the chunk: then the chunk.
+            Patch::Content(offset) => {
+                let bytes = usize::from(u16::from_be_bytes([answer[14], answer[15]]));
+                answer[16..16 + bytes].copy_from_slice(&state.report[offset..offset + bytes]);
+            }
+            Patch::Nothing => {}
+        }
+        Ok(answer)
+    }
+}
+
+impl Write for Intercepted {
+    fn write(&mut self, command: &[u8]) -> io::Result<usize> {
+        self.answer = self.paravisor.answer(command)?;
+        Ok(command.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        Ok(())
     }
 }
 
 impl Read for Intercepted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.answer.is_empty() {
-            let mut answer = vec![0; 4096];
-            let read = self.inner.read(&mut answer)?;
-            answer.truncate(read);
-            let state = self.state.lock().expect("no panic");
-            match self.patch.filter(|_| word(&answer, 6) == 0) {
-                // Header, size of the public area, index, algorithm, attributes, empty policy: then the size.
-                Some(Patch::Size) => {
-                    answer[24..26].copy_from_slice(&(state.report.len() as u16).to_be_bytes())
-                }
-                // Header, size of the parameters, size of the chunk: then the chunk.
-                Some(Patch::Content(offset)) => {
-                    let bytes = usize::from(u16::from_be_bytes([answer[14], answer[15]]));
-                    answer[16..16 + bytes].copy_from_slice(&state.report[offset..offset + bytes]);
-                }
-                None => {}
-            }
-            self.answer = answer;
-        }
         let read = self.answer.len().min(buffer.len());
         buffer[..read].copy_from_slice(&self.answer[..read]);
         self.answer.drain(..read);
@@ -149,7 +156,7 @@ impl Read for Intercepted {
 }
 
 impl State {
-    /// The report is read from its start; after some reads it carries what was written.
+    /// The report is read; after some reads it carries what was written.
     fn read(&mut self) {
         if self.reads_before_renewal > 0 {
             self.reads_before_renewal -= 1;
@@ -158,14 +165,18 @@ impl State {
         let Some(written) = self.written.take() else {
             return;
         };
-        let before = "00".repeat(64);
-        let at = self
+        // The report of the vector carries zeros.
+        let before = self.carried.take().unwrap_or("00".repeat(64));
+        let found = self
             .report
             .windows(128)
             .position(|window| window == before.as_bytes());
+        let at = found.expect("the user data of the report");
         let hex: String = written.iter().map(|byte| format!("{byte:02x}")).collect();
-        let at = at.expect("the report of the vector carries zeros");
         self.report[at..at + 128].copy_from_slice(hex.as_bytes());
+        // The hardware's report is another one too.
+        self.report[HARDWARE_REPORT_DATA] = written[0];
+        self.carried = Some(hex);
     }
 }
 
@@ -206,7 +217,10 @@ impl Machine {
         if !rest.is_empty() {
             self.swtpm.define(REST, READ_ONLY, rest);
         }
-        self.change(|state| state.report = report.to_vec());
+        self.change(|state| {
+            state.report = report.to_vec();
+            state.carried = None;
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -329,6 +343,12 @@ fn a_paravisor_that_takes_user_data_is_waited_for_and_not_for_ever() {
     );
     assert_eq!(machine.swtpm.tool("tpm2_nvread -C o 0x1400002"), [0xab; 64]);
 
+    // Renewed after its head was read, it is read again.
+    machine.load(&report);
+    machine.change(|state| state.renews_at = 1024);
+    let whole = decode(&azure.evidence(&[0xef; 64]).expect("evidence")).report;
+    machine.change(|state| assert!(whole == state.report, "torn"));
+
     machine.load(&report);
     machine.change(|state| state.reads_before_renewal = usize::MAX);
     azure.renewal_max = Duration::from_millis(150);
@@ -424,6 +444,30 @@ fn what_is_missing_is_named() {
         .tool(&format!("tpm2_evictcontrol -Q -C o -c {ATTESTATION_KEY:#x}"));
     let error = azure.evidence(&[1; 64]).expect_err("no key");
     assert!(matches!(error, AttesterError::TpmMissing(what) if what.contains("0x81000003")));
+}
+
+#[test]
+fn collections_at_the_same_time_do_not_take_each_others_place() {
+    let (Some(report), Some(machine)) = (vector("azure-snp-genoa-v3-coco"), Machine::start()) else {
+        return;
+    };
+    machine.load(&report);
+    machine
+        .swtpm
+        .tool(&format!("tpm2_nvdefine -C o -s 64 -a {READ_ONLY} {USER_DATA:#x}"));
+    machine.change(|state| state.reads_before_renewal = 2);
+    let azure = machine.open(nowhere());
+    std::thread::scope(|scope| {
+        for byte in 1..=3_u8 {
+            let azure = &azure;
+            scope.spawn(move || {
+                let collected = azure.evidence(&[byte; 64]).expect("evidence");
+                let hex = format!("{byte:02x}").repeat(64);
+                let report = decode(&collected).report;
+                assert!(report.windows(128).any(|window| window == hex.as_bytes()));
+            });
+        }
+    });
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod nvml;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
 use attestation::ReportData;
 use sha2::{Digest as _, Sha256};
@@ -27,7 +27,7 @@ const DOMAIN: &[u8] = b"adyton gpu v1";
 
 /// Collects reports of all GPUs of the machine.
 pub struct Gpus {
-    library: OsString,
+    nvml: Nvml,
 }
 
 impl Gpus {
@@ -45,15 +45,12 @@ impl Gpus {
                 reason: "confidential computing is off".to_owned(),
             });
         }
-        Ok(Self {
-            library: path.to_owned(),
-        })
+        Ok(Self { nvml })
     }
 
     /// A report of each GPU that carries `nonce`.
     pub fn reports(&self, nonce: &[u8; 32]) -> Result<Vec<DeviceEvidence>, AttesterError> {
-        let nvml = Nvml::load(&self.library)?;
-        let count = nvml.count()?;
+        let count = self.nvml.count()?;
         if count == 0 || count > GPUS_MAX {
             return Err(AttesterError::Nvml {
                 call: "nvmlDeviceGetCount_v2",
@@ -61,7 +58,7 @@ impl Gpus {
             });
         }
         let report = |index| {
-            let gpu = nvml.gpu(index)?;
+            let gpu = self.nvml.gpu(index)?;
             Ok(DeviceEvidence {
                 kind: DeviceKind::NvidiaGpu,
                 evidence: gpu.report(nonce)?,
