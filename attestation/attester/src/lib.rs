@@ -2,14 +2,38 @@
 //!
 //! An [`Attester`] is handed the 64 bytes that [`attestation::report_data`] computed and returns
 //! what the security processor signed. It decides nothing.
-#![forbid(unsafe_code)]
+//!
+//! 1. [`detect`] looks at what the guest's kernel offers and returns the one attester of this
+//!    machine; it refuses to choose.
+//! 2. [`tsm`] asks Linux's configfs-tsm. [`sev_guest`] and [`tdx_guest`] ask the older device files.
+//!    [`azure`] asks the vTPM that Azure's paravisor keeps inside the confidential VM.
+//! 3. [`gce`] and [`nvidia`] collect evidence of devices of the same machine; [`WithDevices`] adds it.
+//!
+//! Unsafe code is denied but in two modules, which say why: an ioctl of `sev_guest`, and the calls
+//! into NVIDIA's library.
 
+pub mod azure;
 mod certificate_table;
+mod detect;
+mod device;
 mod error;
+mod event_log;
+pub mod gce;
+mod http;
+pub mod nvidia;
+mod pem;
+pub mod sev_guest;
+pub mod tdx_guest;
+pub mod tpm;
 pub mod tsm;
+#[cfg(test)]
+mod vectors;
+mod vtpm_evidence;
 
 use attestation::{Endorsements, PlatformTag, ReportData};
 
+pub use detect::{Detected, Finding, Source, detect};
+pub use device::{Device, DeviceEvidence, DeviceKind, WithDevices};
 pub use error::AttesterError;
 
 /// Collects evidence of one platform.
@@ -26,8 +50,10 @@ pub trait Attester: Send + Sync {
 pub struct Collected {
     /// The raw evidence.
     pub evidence: Vec<u8>,
-    /// The event log behind run-time measurement registers.
+    /// The event log behind run-time measurement registers, without the padding of its table.
     pub event_log: Option<Vec<u8>>,
     /// Endorsements that the platform handed over together with the evidence.
     pub endorsements: Endorsements,
+    /// Evidence of devices that serve this machine, made for the same report data.
+    pub devices: Vec<DeviceEvidence>,
 }

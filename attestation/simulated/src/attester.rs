@@ -44,6 +44,7 @@ impl Attester for SimulatedAttester {
             evidence,
             event_log: None,
             endorsements,
+            devices: Vec::new(),
         })
     }
 }

@@ -12,6 +12,8 @@ use crate::AttesterError;
 
 const WORD_BYTES_MAX: usize = 64;
 const ATTEMPTS: usize = 8;
+/// What the kernel says when no driver provides reports (tsm_report_make_item).
+const ENXIO: i32 = 6;
 
 /// One entry; dropping it removes the folder.
 pub(super) struct Entry<'a> {
@@ -29,6 +31,9 @@ impl<'a> Entry<'a> {
                 Ok(()) => return Ok(Self { files, folder }),
                 // Left behind by a process of our id that died.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) if error.raw_os_error() == Some(ENXIO) => {
+                    return Err(AttesterError::NoProvider(root.to_owned()));
+                }
                 Err(source) => return Err(AttesterError::Io { path: folder, source }),
             }
         }
@@ -50,6 +55,18 @@ impl<'a> Entry<'a> {
         self.word("generation")?
             .parse()
             .map_err(|_| self.malformed("generation", "not a number"))
+    }
+
+    /// The most privileged level that a report may be asked of; `None` where there are no levels (TDX).
+    pub(super) fn privilege_floor(&self) -> Result<Option<u32>, AttesterError> {
+        match self.word("privlevel_floor") {
+            Err(AttesterError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(word) => match word.parse() {
+                Ok(floor) => Ok(Some(floor)),
+                Err(_) => Err(self.malformed("privlevel_floor", "not a number")),
+            },
+        }
     }
 
     fn word(&self, name: &str) -> Result<String, AttesterError> {

@@ -15,7 +15,9 @@ pub(super) trait Files: Send + Sync {
     /// Reads to the end, but at most so many bytes.
     fn read(&self, file: &Path, bytes_max: usize) -> io::Result<Vec<u8>>;
 
-    /// Writes once: the kernel takes a blob in one piece.
+    /// Writes once and closes. configfs collects what is written to a binary file and hands it over
+    /// when the file is closed, where no error can be reported (configfs_release_bin_file): whether a
+    /// write took effect shows in the generation only.
     fn write(&self, file: &Path, bytes: &[u8]) -> io::Result<usize>;
 }
 

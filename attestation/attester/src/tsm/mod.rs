@@ -1,47 +1,66 @@
 //! The Linux configfs-tsm interface (Documentation/ABI/testing/configfs-tsm-report, Linux 6.7).
 //!
 //! 1. A new folder below the root makes an entry with a `generation` counter.
-//! 2. `inblob` takes the report data; each write adds one to the generation.
-//! 3. `provider` names the security processor, `outblob` holds the evidence, `auxblob` what the host
+//! 2. `privlevel` takes the privilege level (SNP's VMPL), no lower than `privlevel_floor`. It is written
+//!    only where it differs from the kernel's default of 0.
+//! 3. `inblob` takes the report data; each write adds one to the generation.
+//! 4. `provider` names the security processor, `outblob` holds the evidence, `auxblob` what the host
 //!    adds: a certificate table on SNP.
-//! 4. If the generation is not what one write of ours makes, somebody else wrote in between, and what
-//!    was read may be of their report data.
-//! 5. Removing the folder removes the entry, also when a step failed.
+//! 5. If the generation is not what our writes make, somebody else wrote in between, and what was read
+//!    may be of their report data. The same shows a write that the kernel dropped.
+//! 6. Removing the folder removes the entry, also when a step failed.
+//!
+//! A security processor that serves somebody else (EBUSY, EWOULDBLOCK) and a race are tried again with
+//! a new entry, a bounded number of times.
 
 mod entry;
 mod files;
 #[cfg(test)]
 mod kernel;
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use attestation::{Endorsements, PlatformTag, ReportData};
 
 use self::entry::Entry;
 use self::files::{Configfs, Files};
-use crate::certificate_table;
-use crate::{Attester, AttesterError, Collected};
+use crate::{Attester, AttesterError, Collected, certificate_table, event_log};
 
-const ROOT: &str = "/sys/kernel/config/tsm/report";
+/// Where Linux puts the interface.
+pub(crate) const ROOT: &str = "/sys/kernel/config/tsm/report";
 /// The kernel's own bound of `outblob` is 16 KiB for SNP and one page more for TDX.
 const OUTBLOB_BYTES_MAX: usize = 64 * 1024;
 const AUXBLOB_BYTES_MAX: usize = 64 * 1024;
-const ATTEMPTS: usize = 8;
+/// TSM_PRIVLEVEL_MAX: SNP has the levels 0 to 3.
+const PRIVILEGE_LEVEL_MAX: u8 = 3;
+const ATTEMPTS: u32 = 8;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Collects SNP reports and TDX quotes through configfs-tsm.
 pub struct Tsm {
     files: Box<dyn Files>,
     root: PathBuf,
     platform: PlatformTag,
+    privilege_level: Option<u8>,
+    event_log: Option<PathBuf>,
+    first_pause: Duration,
 }
 
 impl Tsm {
-    /// Opens the interface where the kernel puts it, and finds out which platform this is.
+    /// Opens the interface where the kernel puts it, and finds out which platform this is. The event
+    /// log of a TDX machine comes along.
     pub fn open() -> Result<Self, AttesterError> {
-        Self::open_at(Path::new(ROOT))
+        let tsm = Self::open_at(Path::new(ROOT))?;
+        Ok(match tsm.platform {
+            PlatformTag::IntelTdx => tsm.with_event_log(event_log::CCEL),
+            _ => tsm,
+        })
     }
 
-    /// The same below another folder, for tests.
+    /// The same below another folder and without an event log, for tests.
     pub fn open_at(root: &Path) -> Result<Self, AttesterError> {
         if !root.is_dir() {
             return Err(AttesterError::NotAvailable(root.to_owned()));
@@ -55,19 +74,42 @@ impl Tsm {
             files,
             root: root.to_owned(),
             platform,
+            privilege_level: None,
+            event_log: None,
+            first_pause: FIRST_PAUSE,
         })
+    }
+
+    /// Sends the log in `file` along, if it is there.
+    #[must_use]
+    pub fn with_event_log(mut self, file: impl Into<PathBuf>) -> Self {
+        self.event_log = Some(file.into());
+        self
+    }
+
+    /// Asks for reports of this privilege level. Without it, for the most privileged that the kernel
+    /// allows, which is the level that the guest runs at.
+    #[must_use]
+    pub fn with_privilege_level(mut self, level: u8) -> Self {
+        self.privilege_level = Some(level);
+        self
     }
 
     fn collect(&self, report_data: &ReportData) -> Result<Collected, AttesterError> {
         let entry = Entry::create(&*self.files, &self.root)?;
         let before = entry.generation()?;
+        let mut writes = 1;
+        if let Some(level) = self.level(&entry)? {
+            entry.write("privlevel", level.to_string().as_bytes())?;
+            writes += 1;
+        }
         entry.write("inblob", report_data)?;
         if entry.platform()? != self.platform {
             return Err(entry.malformed("provider", "the provider changed"));
         }
         let evidence = entry.read("outblob", OUTBLOB_BYTES_MAX)?;
         let auxiliary = entry.read_optional("auxblob", AUXBLOB_BYTES_MAX)?;
-        let (expected, found) = (before + 1, entry.generation()?);
+        let (expected, found) = (before.saturating_add(writes), entry.generation()?);
         if found != expected {
             return Err(AttesterError::Raced { expected, found });
         }
@@ -81,11 +123,34 @@ impl Tsm {
             }
             _ => Endorsements::new(),
         };
+        let event_log = match &self.event_log {
+            Some(file) => event_log::read(file)?,
+            None => None,
+        };
         Ok(Collected {
             evidence,
-            event_log: None,
+            event_log,
             endorsements,
+            devices: Vec::new(),
         })
+    }
+
+    /// The level to write, if one must be.
+    fn level(&self, entry: &Entry<'_>) -> Result<Option<u32>, AttesterError> {
+        let floor = entry.privilege_floor()?;
+        let refused = |asked| AttesterError::PrivilegeLevel {
+            asked,
+            floor: floor.unwrap_or_default(),
+        };
+        match (floor, self.privilege_level) {
+            (None, Some(asked)) => Err(refused(asked)),
+            (None | Some(0), None) => Ok(None),
+            (Some(floor), None) => Ok(Some(floor)),
+            (Some(floor), Some(asked)) if u32::from(asked) < floor || asked > PRIVILEGE_LEVEL_MAX => {
+                Err(refused(asked))
+            }
+            (Some(_), Some(asked)) => Ok(Some(u32::from(asked)).filter(|level| *level > 0)),
+        }
     }
 }
 
@@ -94,22 +159,31 @@ impl Attester for Tsm {
         self.platform
     }
 
-    /// Tries again when another process wrote to the entry, a bounded number of times.
     fn evidence(&self, report_data: &ReportData) -> Result<Collected, AttesterError> {
-        let mut raced = None;
-        for _ in 0..ATTEMPTS {
+        let mut pause = self.first_pause;
+        for attempt in 1.. {
             match self.collect(report_data) {
-                Err(error @ AttesterError::Raced { .. }) => raced = Some(error),
+                Err(AttesterError::Raced { .. }) if attempt < ATTEMPTS => {}
+                Err(AttesterError::Io { source, .. }) if attempt < ATTEMPTS && is_busy(&source) => {
+                    thread::sleep(pause);
+                    pause *= 2;
+                }
                 other => return other,
             }
         }
-        Err(raced.expect("there was at least one attempt"))
+        unreachable!("the last attempt returns")
     }
+}
+
+/// Whether the security processor is serving somebody else.
+fn is_busy(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ResourceBusy | ErrorKind::WouldBlock)
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
 
     use attestation::{EndorsementKind, PlatformTag};
 
@@ -120,7 +194,9 @@ mod tests {
     const ROOT: &str = "/fake/tsm/report";
 
     fn open(kernel: &Kernel) -> Result<Tsm, AttesterError> {
-        Tsm::open_with(Box::new(kernel.clone()), Path::new(ROOT))
+        let mut tsm = Tsm::open_with(Box::new(kernel.clone()), Path::new(ROOT))?;
+        tsm.first_pause = Duration::from_micros(1);
+        Ok(tsm)
     }
 
     #[test]

@@ -1,0 +1,121 @@
+//! Evidence of devices that belong to the machine: a vTPM that the host runs, GPUs.
+
+use attestation::{PlatformTag, ReportData};
+
+use crate::{Attester, AttesterError, Collected};
+
+/// Names the format of a device's evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DeviceKind {
+    /// A quote of Google's vTPM ([`crate::gce`]).
+    GceVtpm,
+    /// An SPDM measurement report of an NVIDIA GPU ([`crate::nvidia`]).
+    NvidiaGpu,
+}
+
+/// Evidence of one device. It came through the host's hands and is unchecked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceEvidence {
+    /// The format of `evidence`.
+    pub kind: DeviceKind,
+    /// The raw evidence.
+    pub evidence: Vec<u8>,
+    /// Certificates of the key that signed it, PEM, leaf first; empty if the device has none.
+    pub certificates: Vec<u8>,
+    /// The event log behind the device's registers.
+    pub event_log: Option<Vec<u8>>,
+}
+
+/// Collects evidence of the devices of one kind.
+pub trait Device: Send + Sync {
+    /// Evidence of every device of the kind, made for `report_data`.
+    ///
+    /// A device that is there and does not answer is an error: leaving it out would hide it.
+    fn evidence(&self, report_data: &ReportData) -> Result<Vec<DeviceEvidence>, AttesterError>;
+}
+
+/// An attester and the devices whose evidence travels with the platform's.
+pub struct WithDevices {
+    attester: Box<dyn Attester>,
+    devices: Vec<Box<dyn Device>>,
+}
+
+impl WithDevices {
+    /// `attester` with `devices`, asked in this order.
+    pub fn new(attester: Box<dyn Attester>, devices: Vec<Box<dyn Device>>) -> Self {
+        Self { attester, devices }
+    }
+}
+
+impl Attester for WithDevices {
+    fn platform(&self) -> PlatformTag {
+        self.attester.platform()
+    }
+
+    fn evidence(&self, report_data: &ReportData) -> Result<Collected, AttesterError> {
+        let mut collected = self.attester.evidence(report_data)?;
+        for device in &self.devices {
+            collected.devices.extend(device.evidence(report_data)?);
+        }
+        Ok(collected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attestation::{PlatformTag, ReportData};
+
+    use super::{Device, DeviceEvidence, DeviceKind, WithDevices};
+    use crate::{Attester, AttesterError, Collected};
+
+    struct Platform;
+
+    impl Attester for Platform {
+        fn platform(&self) -> PlatformTag {
+            PlatformTag::IntelTdx
+        }
+
+        fn evidence(&self, report_data: &ReportData) -> Result<Collected, AttesterError> {
+            Ok(Collected {
+                evidence: report_data.to_vec(),
+                ..Collected::default()
+            })
+        }
+    }
+
+    struct Gpu(bool);
+
+    impl Device for Gpu {
+        fn evidence(&self, report_data: &ReportData) -> Result<Vec<DeviceEvidence>, AttesterError> {
+            if !self.0 {
+                return Err(AttesterError::Busy("the GPU"));
+            }
+            Ok(vec![DeviceEvidence {
+                kind: DeviceKind::NvidiaGpu,
+                evidence: report_data[..32].to_vec(),
+                certificates: Vec::new(),
+                event_log: None,
+            }])
+        }
+    }
+
+    #[test]
+    fn devices_travel_with_the_platform_and_one_that_fails_fails_the_whole() {
+        let attester = WithDevices::new(Box::new(Platform), vec![Box::new(Gpu(true)), Box::new(Gpu(true))]);
+        assert_eq!(attester.platform(), PlatformTag::IntelTdx);
+        let collected = attester.evidence(&[7; 64]).expect("evidence");
+        assert_eq!(collected.evidence, [7; 64]);
+        assert_eq!(collected.devices.len(), 2);
+        assert!(collected.devices.iter().all(|device| device.evidence == [7; 32]));
+
+        let attester = WithDevices::new(
+            Box::new(Platform),
+            vec![Box::new(Gpu(true)), Box::new(Gpu(false))],
+        );
+        assert_eq!(
+            attester.evidence(&[7; 64]).expect_err("one GPU is busy").code(),
+            "attester-busy"
+        );
+    }
+}
