@@ -1,31 +1,8 @@
 //! Evidence of devices that belong to the machine: a vTPM that the host runs, GPUs.
 
-use attestation::{PlatformTag, ReportData};
+use attestation::{DeviceEvidence, PlatformTag, ReportData};
 
 use crate::{Attester, AttesterError, Collected};
-
-/// Names the format of a device's evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum DeviceKind {
-    /// A quote of Google's vTPM ([`crate::gce`]).
-    GceVtpm,
-    /// An SPDM measurement report of an NVIDIA GPU ([`crate::nvidia`]).
-    NvidiaGpu,
-}
-
-/// Evidence of one device. It came through the host's hands and is unchecked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceEvidence {
-    /// The format of `evidence`.
-    pub kind: DeviceKind,
-    /// The raw evidence.
-    pub evidence: Vec<u8>,
-    /// Certificates of the key that signed it, PEM, leaf first; empty if the device has none.
-    pub certificates: Vec<u8>,
-    /// The event log behind the device's registers.
-    pub event_log: Option<Vec<u8>>,
-}
 
 /// Collects evidence of the devices of one kind.
 pub trait Device: Send + Sync {
@@ -33,6 +10,9 @@ pub trait Device: Send + Sync {
     ///
     /// A device that is there and does not answer is an error: leaving it out would hide it.
     fn evidence(&self, report_data: &ReportData) -> Result<Vec<DeviceEvidence>, AttesterError>;
+
+    /// SHA-256 of each device's leaf certificate, in the order of the evidence: what the statement lists.
+    fn digests(&self) -> Result<Vec<[u8; 32]>, AttesterError>;
 }
 
 /// An attester and the devices whose evidence travels with the platform's.
@@ -60,13 +40,21 @@ impl Attester for WithDevices {
         }
         Ok(collected)
     }
+
+    fn device_digests(&self) -> Result<Vec<[u8; 32]>, AttesterError> {
+        let mut digests = self.attester.device_digests()?;
+        for device in &self.devices {
+            digests.extend(device.digests()?);
+        }
+        Ok(digests)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use attestation::{PlatformTag, ReportData};
+    use attestation::{DeviceEvidence, DeviceKind, Endorsements, PlatformTag, ReportData};
 
-    use super::{Device, DeviceEvidence, DeviceKind, WithDevices};
+    use super::{Device, WithDevices};
     use crate::{Attester, AttesterError, Collected};
 
     struct Platform;
@@ -95,8 +83,12 @@ mod tests {
                 kind: DeviceKind::NvidiaGpu,
                 evidence: report_data[..32].to_vec(),
                 certificates: Vec::new(),
-                event_log: None,
+                endorsements: Endorsements::new(),
             }])
+        }
+
+        fn digests(&self) -> Result<Vec<[u8; 32]>, AttesterError> {
+            Ok(vec![[u8::from(self.0); 32]])
         }
     }
 
@@ -107,6 +99,7 @@ mod tests {
         let collected = attester.evidence(&[7; 64]).expect("evidence");
         assert_eq!(collected.evidence, [7; 64]);
         assert_eq!(collected.devices.len(), 2);
+        assert_eq!(attester.device_digests().expect("digests"), [[1; 32]; 2]);
         assert!(collected.devices.iter().all(|device| device.evidence == [7; 32]));
 
         let attester = WithDevices::new(

@@ -8,13 +8,14 @@
 //! What this proves is that Google's infrastructure ran this boot, not what runs in the confidential VM:
 //! for that, the platform's own measurements count.
 
-use std::path::PathBuf;
-
-use attestation::ReportData;
+use attestation::{
+    DeviceEvidence, DeviceKind, Endorsements, GceVtpmEvidence, ReportData, certificates_in_pem,
+    vtpm_qualifying_data,
+};
+use sha2::{Digest as _, Sha256};
 
 use crate::tpm::{self, Connect, DeviceFile, PcrSelection, Tpm};
-use crate::vtpm_evidence::{self, VtpmEvidence};
-use crate::{AttesterError, Device, DeviceEvidence, DeviceKind, event_log, pem};
+use crate::{AttesterError, Device, pem};
 
 const KEY_CERTIFICATE: u32 = 0x01c1_0000;
 const KEY_TEMPLATE: u32 = 0x01c1_0001;
@@ -25,7 +26,6 @@ const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 pub struct GceVtpm {
     tpm: Box<dyn Connect>,
     selection: PcrSelection,
-    event_log: PathBuf,
 }
 
 impl GceVtpm {
@@ -44,7 +44,6 @@ impl GceVtpm {
         Ok(Self {
             tpm,
             selection: PcrSelection::ALL,
-            event_log: PathBuf::from(event_log::TPM),
         })
     }
 
@@ -63,60 +62,75 @@ impl GceVtpm {
             .ok_or(AttesterError::TpmMissing(
                 "attestation key template at 0x01C10001",
             ))?;
-        let certificates = match tpm.nv_read(KEY_CERTIFICATE, CERTIFICATE_BYTES_MAX)? {
-            None => Vec::new(),
-            Some(content) => {
-                let certificate = pem::without_zero_padding(&content);
-                pem::encode(certificate.ok_or(AttesterError::TpmMalformed {
-                    command: "NV_Read",
-                    reason: "the key's certificate is not DER",
-                })?)
-            }
-        };
+        let certificates = self.certificate(&mut tpm)?;
         let key = tpm.create_primary(&template)?;
         let quoted = tpm.quote(key.handle, qualifying_data, self.selection);
         let binding = key.public.clone();
         // Without a resource manager the key would stay; with one, closing the device would do.
         tpm.flush(key)?;
-        let evidence = VtpmEvidence {
-            binding,
-            td_quote: None,
-            quoted: quoted?,
+        let quoted = quoted?;
+        let evidence = GceVtpmEvidence {
+            ak_public: binding,
+            quote_message: quoted.message,
+            quote_signature: quoted.signature,
+            pcr_values: quoted.values,
         };
         Ok(DeviceEvidence {
             kind: DeviceKind::GceVtpm,
-            evidence: evidence.encode(),
+            evidence: evidence.encode().map_err(|_| AttesterError::TpmMalformed {
+                command: "Quote",
+                reason: "over the bounds of vTPM evidence",
+            })?,
             certificates,
-            event_log: event_log::read(&self.event_log)?,
+            endorsements: Endorsements::new(),
         })
+    }
+
+    /// The key's certificate alone, PEM; empty if Google gave none.
+    fn certificate(&self, tpm: &mut Tpm<'_>) -> Result<Vec<u8>, AttesterError> {
+        match tpm.nv_read(KEY_CERTIFICATE, CERTIFICATE_BYTES_MAX)? {
+            None => Ok(Vec::new()),
+            Some(content) => {
+                let certificate = pem::without_zero_padding(&content);
+                Ok(pem::encode(certificate.ok_or(AttesterError::TpmMalformed {
+                    command: "NV_Read",
+                    reason: "the key's certificate is not DER",
+                })?))
+            }
+        }
     }
 }
 
 impl Device for GceVtpm {
     fn evidence(&self, report_data: &ReportData) -> Result<Vec<DeviceEvidence>, AttesterError> {
-        let qualifying_data = vtpm_evidence::qualifying_data(report_data);
-        Ok(vec![self.quote(&qualifying_data)?])
+        Ok(vec![self.quote(&vtpm_qualifying_data(report_data))?])
+    }
+
+    fn digests(&self) -> Result<Vec<[u8; 32]>, AttesterError> {
+        let certificate = self.certificate(&mut Tpm::connect(&*self.tpm)?)?;
+        let leaf = certificates_in_pem(&certificate).and_then(|chain| chain.into_iter().next());
+        let leaf = leaf.ok_or(AttesterError::TpmMissing(
+            "attestation key certificate at 0x01C10000",
+        ))?;
+        Ok(vec![Sha256::digest(leaf).into()])
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
-    use minicbor::Decoder;
+    use attestation::{DeviceKind, GceVtpmEvidence, vtpm_qualifying_data};
+    use sha2::{Digest as _, Sha256};
 
     use super::{GceVtpm, KEY_CERTIFICATE, KEY_TEMPLATE};
     use crate::tpm::PcrSelection;
     use crate::tpm::swtpm::Swtpm;
-    use crate::{AttesterError, Device as _, DeviceKind, pem, vtpm_evidence};
+    use crate::{AttesterError, Device as _, pem};
 
     const READ_ONLY: &str = "ownerread|ownerwrite";
     const RSA_2048_BYTES: usize = 256;
 
     fn open(swtpm: &Swtpm) -> GceVtpm {
-        let mut vtpm = GceVtpm::open_with(Box::new(swtpm.socket())).expect("it opens");
-        vtpm.event_log = PathBuf::from("/nonexistent");
-        vtpm
+        GceVtpm::open_with(Box::new(swtpm.socket())).expect("it opens")
     }
 
     /// The template by which a key was made: its public area without the modulus.
@@ -155,14 +169,13 @@ mod tests {
             );
         }
 
-        let mut decoder = Decoder::new(&first.evidence);
-        let _map_version_and_key = (
-            decoder.map().ok(),
-            decoder.u8().ok(),
-            decoder.u8().ok(),
-            decoder.u8().ok(),
+        assert_eq!(
+            vtpm.digests().expect("a certificate"),
+            [<[u8; 32]>::from(Sha256::digest(&certificate))]
         );
-        let public = decoder.bytes().expect("a public area").to_vec();
+
+        let evidence = GceVtpmEvidence::decode(&first.evidence).expect("vTPM evidence");
+        let public = evidence.ak_public;
         assert_eq!(
             public[..public.len() - RSA_2048_BYTES],
             template[..template.len() - RSA_2048_BYTES]
@@ -171,27 +184,20 @@ mod tests {
         let mut sized = (public.len() as u16).to_be_bytes().to_vec();
         sized.extend(public);
         swtpm.file("ak.pub", &sized);
-        let _key = decoder.u8().expect("a key");
-        decoder.null().expect("no TD quote");
-        let mut bytes = || {
-            let _key = decoder.u8().expect("a key");
-            decoder.bytes().expect("bytes")
-        };
-        let (message, signature, values) = (bytes(), bytes(), bytes());
-        let qualifying_data = vtpm_evidence::qualifying_data(&[5; 64]);
-        assert!(swtpm.takes_quote((message, signature, values), &[0, 4, 8], &qualifying_data));
-        assert!(!swtpm.takes_quote((message, signature, values), &[0, 4, 8], &[5; 32]));
+        let parts = (
+            &evidence.quote_message[..],
+            &evidence.quote_signature[..],
+            &evidence.pcr_values[..],
+        );
+        let qualifying_data = vtpm_qualifying_data(&[5; 64]);
+        assert!(swtpm.takes_quote(parts, &[0, 4, 8], &qualifying_data));
+        assert!(!swtpm.takes_quote(parts, &[0, 4, 8], &[5; 32]));
     }
 
-    fn binding(evidence: &[u8]) -> &[u8] {
-        let mut decoder = Decoder::new(evidence);
-        let _ = (
-            decoder.map().ok(),
-            decoder.u8().ok(),
-            decoder.u8().ok(),
-            decoder.u8().ok(),
-        );
-        decoder.bytes().expect("a public area")
+    fn binding(evidence: &[u8]) -> Vec<u8> {
+        GceVtpmEvidence::decode(evidence)
+            .expect("vTPM evidence")
+            .ak_public
     }
 
     #[test]

@@ -28,12 +28,11 @@ pub mod tpm;
 pub mod tsm;
 #[cfg(test)]
 mod vectors;
-mod vtpm_evidence;
 
-use attestation::{Endorsements, PlatformTag, ReportData};
+use attestation::{DeviceEvidence, Endorsements, PlatformTag, ReportData};
 
 pub use detect::{Detected, Finding, Source, detect};
-pub use device::{Device, DeviceEvidence, DeviceKind, WithDevices};
+pub use device::{Device, WithDevices};
 pub use error::AttesterError;
 
 /// Collects evidence of one platform.
@@ -43,6 +42,12 @@ pub trait Attester: Send + Sync {
 
     /// Evidence that commits to `report_data`.
     fn evidence(&self, report_data: &ReportData) -> Result<Collected, AttesterError>;
+
+    /// SHA-256 of the leaf certificate of each device whose evidence comes along, in that order: the statement
+    /// lists them, so that `report_data` commits to them. None unless there are devices.
+    fn device_digests(&self) -> Result<Vec<[u8; 32]>, AttesterError> {
+        Ok(Vec::new())
+    }
 }
 
 /// What was collected. All of it came through the host's hands and is unchecked.

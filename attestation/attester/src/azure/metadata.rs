@@ -10,7 +10,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::http::{self, Response};
-use crate::vtpm_evidence::TD_QUOTE_BYTES_MAX;
 use crate::{AttesterError, pem};
 
 const TD_QUOTE: &str = "/acc/tdquote";
@@ -19,6 +18,9 @@ const SECONDS_MAX: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 3;
 /// ASK and ARK.
 const CHAIN_CERTIFICATES_MAX: usize = 4;
+
+/// Bound of a TD quote, as [`attestation::AzureEvidence`] takes it.
+const TD_QUOTE_BYTES_MAX: usize = 16 * 1024;
 
 /// The service as this machine reaches it.
 #[derive(Clone, Copy, Debug)]

@@ -23,18 +23,21 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use attestation::{EndorsementKind, Endorsements, PlatformTag, ReportData};
+use attestation::{
+    AzureEvidence, EndorsementKind, Endorsements, PlatformTag, ReportData, vtpm_qualifying_data,
+};
 
 use self::hcl::{Hardware, Hcl};
 pub use self::metadata::MetadataService;
 use crate::tpm::{self, Connect, DeviceFile, PcrSelection, Tpm};
-use crate::vtpm_evidence::{self, BINDING_BYTES_MAX, VtpmEvidence};
 use crate::{Attester, AttesterError, Collected, event_log, pem};
 
 const HCL_REPORT: u32 = 0x0140_0001;
 const USER_DATA: u32 = 0x0140_0002;
 const ATTESTATION_KEY: u32 = 0x8100_0003;
 const ATTESTATION_KEY_CERTIFICATE: u32 = 0x01c1_01d0;
+/// Bound of an HCL report, as [`AzureEvidence`] takes it.
+const HCL_REPORT_BYTES_MAX: usize = 8 * 1024;
 const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 /// How long a paravisor may take to renew its report, and how often it is looked at.
 const RENEWAL_MAX: Duration = Duration::from_secs(6);
@@ -168,7 +171,7 @@ impl Attester for Azure {
         if tpm.public(ATTESTATION_KEY)?.is_none() {
             return Err(AttesterError::TpmMissing("attestation key at 0x81000003"));
         }
-        let qualifying_data = vtpm_evidence::qualifying_data(report_data);
+        let qualifying_data = vtpm_qualifying_data(report_data);
         let quoted = tpm.quote(ATTESTATION_KEY, &qualifying_data, self.selection)?;
         let (td_quote, mut endorsements) = match self.hardware {
             Hardware::Snp => (None, self.snp_endorsements()),
@@ -180,13 +183,17 @@ impl Attester for Azure {
         if let Some(certificate) = self.key_certificate(&mut tpm)? {
             endorsements.insert(EndorsementKind::VtpmAkChain, certificate);
         }
-        let evidence = VtpmEvidence {
-            binding: report,
+        let evidence = AzureEvidence {
+            hcl_report: report,
             td_quote,
-            quoted,
+            quote_message: quoted.message,
+            quote_signature: quoted.signature,
+            pcr_values: quoted.values,
         };
         Ok(Collected {
-            evidence: evidence.encode(),
+            evidence: evidence
+                .encode()
+                .map_err(|_| malformed("over the bounds of Azure's evidence"))?,
             event_log: event_log::read(&self.event_log)?,
             endorsements,
             devices: Vec::new(),
@@ -195,7 +202,7 @@ impl Attester for Azure {
 }
 
 fn read_report(tpm: &mut Tpm<'_>) -> Result<Vec<u8>, AttesterError> {
-    tpm.nv_read(HCL_REPORT, BINDING_BYTES_MAX)?
+    tpm.nv_read(HCL_REPORT, HCL_REPORT_BYTES_MAX)?
         .ok_or(AttesterError::TpmMissing("HCL report at 0x01400001"))
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use attestation::{EndorsementKind, PlatformTag};
+use attestation::{EndorsementKind, PlatformTag, vtpm_qualifying_data};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use minicbor::Decoder;
@@ -16,7 +16,7 @@ use crate::detect::{self, Places, Source};
 use crate::http::fake::{Server, json};
 use crate::tpm::swtpm::{Socket, Swtpm};
 use crate::tpm::{Channel, Connect, PcrSelection};
-use crate::{Attester as _, AttesterError, Collected, pem, vtpm_evidence};
+use crate::{Attester as _, AttesterError, Collected, pem};
 
 /// libtpms has room for 2048 bytes in an index; Azure's report is 2600 long.
 const INDEX_BYTES: usize = 2048;
@@ -309,7 +309,7 @@ fn real_reports_travel_with_a_quote_that_others_take() {
             assert!(request.ends_with(&expected), "{name}");
         }
         assert_eq!(evidence.td_quote, tdx.then_some(td_quote), "{name}");
-        let qualifying_data = vtpm_evidence::qualifying_data(&report_data);
+        let qualifying_data = vtpm_qualifying_data(&report_data);
         let parts = (
             &evidence.message[..],
             &evidence.signature[..],
@@ -376,7 +376,7 @@ fn registers_that_change_are_read_again_and_not_for_ever() {
         &evidence.signature[..],
         &evidence.values[..],
     );
-    let qualifying_data = vtpm_evidence::qualifying_data(&[1; 64]);
+    let qualifying_data = vtpm_qualifying_data(&[1; 64]);
     assert!(machine.swtpm.takes_quote(parts, ALL, &qualifying_data));
     machine.change(|state| state.extensions = usize::MAX);
     let error = azure.evidence(&[1; 64]).expect_err("always changing");

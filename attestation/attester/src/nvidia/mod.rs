@@ -2,7 +2,7 @@
 //!
 //! 1. Confidential computing is on. Whether developers' tools are too, the report says to whoever verifies.
 //! 2. Each GPU gives the certificates of its attestation key and an SPDM measurement report that
-//!    carries our nonce, `SHA-256("adyton gpu v1" || report_data)`.
+//!    carries our nonce, [`attestation::device_nonce`] of the report data.
 //! 3. Every GPU that the library counts must answer: one that is left out could hold weights unseen.
 //!
 //! The library is loaded at run time; where there is none, there are no GPUs to ask.
@@ -13,17 +13,16 @@ mod tests;
 
 use std::ffi::OsStr;
 
-use attestation::ReportData;
+use attestation::{DeviceEvidence, DeviceKind, Endorsements, ReportData, certificates_in_pem, device_nonce};
 use sha2::{Digest as _, Sha256};
 
 use self::nvml::Nvml;
-use crate::{AttesterError, Device, DeviceEvidence, DeviceKind};
+use crate::{AttesterError, Device};
 
 /// The name under which the driver installs it.
 const LIBRARY: &str = "libnvidia-ml.so.1";
 /// An HGX board has eight; two boards in one machine are not known.
 const GPUS_MAX: u32 = 16;
-const DOMAIN: &[u8] = b"adyton gpu v1";
 
 /// Collects reports of all GPUs of the machine.
 pub struct Gpus {
@@ -48,8 +47,7 @@ impl Gpus {
         Ok(Self { nvml })
     }
 
-    /// A report of each GPU that carries `nonce`.
-    pub fn reports(&self, nonce: &[u8; 32]) -> Result<Vec<DeviceEvidence>, AttesterError> {
+    fn count(&self) -> Result<u32, AttesterError> {
         let count = self.nvml.count()?;
         if count == 0 || count > GPUS_MAX {
             return Err(AttesterError::Nvml {
@@ -57,25 +55,39 @@ impl Gpus {
                 reason: format!("{count} GPUs, of 1 to {GPUS_MAX}"),
             });
         }
+        Ok(count)
+    }
+
+    /// A report of each GPU that carries `nonce`.
+    pub fn reports(&self, nonce: &[u8; 32]) -> Result<Vec<DeviceEvidence>, AttesterError> {
         let report = |index| {
             let gpu = self.nvml.gpu(index)?;
             Ok(DeviceEvidence {
                 kind: DeviceKind::NvidiaGpu,
                 evidence: gpu.report(nonce)?,
                 certificates: gpu.certificates()?,
-                event_log: None,
+                endorsements: Endorsements::new(),
             })
         };
-        (0..count).map(report).collect()
+        (0..self.count()?).map(report).collect()
     }
 }
 
 impl Device for Gpus {
     fn evidence(&self, report_data: &ReportData) -> Result<Vec<DeviceEvidence>, AttesterError> {
-        let nonce = Sha256::new()
-            .chain_update(DOMAIN)
-            .chain_update(report_data)
-            .finalize();
-        self.reports(&nonce.into())
+        self.reports(&device_nonce(report_data))
+    }
+
+    fn digests(&self) -> Result<Vec<[u8; 32]>, AttesterError> {
+        let digest = |index| {
+            let certificates = self.nvml.gpu(index)?.certificates()?;
+            let leaf = certificates_in_pem(&certificates).and_then(|chain| chain.into_iter().next());
+            let leaf = leaf.ok_or_else(|| AttesterError::Nvml {
+                call: "nvmlDeviceGetConfComputeGpuCertificate",
+                reason: "no certificates in PEM".to_owned(),
+            })?;
+            Ok(Sha256::digest(leaf).into())
+        };
+        (0..self.count()?).map(digest).collect()
     }
 }

@@ -6,7 +6,9 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::Gpus;
-use crate::{AttesterError, Device as _, DeviceKind};
+use attestation::DeviceKind;
+
+use crate::{AttesterError, Device as _};
 
 /// The library with these definitions; `None` (said plainly) without a C compiler. In CI there must be one.
 fn library(definitions: &[&str]) -> Option<(TempDir, Gpus)> {
@@ -49,14 +51,8 @@ fn every_gpu_reports_over_the_nonce() {
             assert_eq!(report.certificates, format!("PEM of GPU {number}").into_bytes());
         }
     }
-    // python3: sha256(b"adyton gpu v1" + bytes([7])*64)
-    let derived = "b2223d9fef9141cf9bddf5001784ca43f72d67bbc6cfd9d23406313ab99191e1";
     let report = gpus.evidence(&[7; 64]).expect("reports").remove(0);
-    let found: String = report.evidence[1..]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    assert_eq!(found, derived);
+    assert_eq!(report.evidence[1..], attestation::device_nonce(&[7; 64]));
 }
 
 #[test]

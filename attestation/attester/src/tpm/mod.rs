@@ -30,7 +30,6 @@ use std::time::Duration;
 use crate::AttesterError;
 
 use self::marshal::{Answer, Command};
-pub(crate) use self::quote::Quoted;
 pub use self::selection::PcrSelection;
 
 /// Where Linux offers the TPM with a resource manager, so that transient keys of processes do not meet.
