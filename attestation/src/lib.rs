@@ -74,4 +74,6 @@ pub use subject::endorsement_subject;
 pub use time::UnixTime;
 pub use tpm::rsassa_signature;
 pub use verified::VerifiedEvidence;
-pub use verifier::{RawEvidence, Verifier, explain_event_log, explain_revocation_list};
+pub use verifier::{
+    DevicePolicy, RawEvidence, VerifiedDevices, Verifier, explain_event_log, explain_revocation_list,
+};

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use attestation::DevicePolicy;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use wire::ids::ModelId;
@@ -51,6 +52,10 @@ pub struct Config {
     pub model: ModelConfig,
     /// The broker that holds its key.
     pub broker: BrokerConfig,
+    /// What is accepted of the GPUs that this enclave uses (default: it uses none). They are appraised before the
+    /// broker is asked for the model's key, and their evidence travels in the enclave's own.
+    #[serde(default)]
+    pub devices: Option<DevicePolicy>,
     /// Bounds on what one request and all requests together may use.
     #[serde(default)]
     pub limits: Limits,

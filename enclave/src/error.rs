@@ -40,6 +40,12 @@ pub enum EnclaveError {
     /// No evidence could be collected.
     #[error("evidence: {0}")]
     Evidence(&'static str),
+    /// A device that would hold weights and prompts is not what the measured configuration asks for.
+    #[error("devices: {clause}")]
+    Devices {
+        /// The clause that did not pass.
+        clause: &'static str,
+    },
     /// The host channel could not be used.
     #[error("host channel: {0}")]
     Channel(&'static str),
@@ -74,6 +80,7 @@ impl EnclaveError {
             Self::Model { code } => code,
             Self::Keys(_) => "key-generation-failed",
             Self::Evidence(_) => "evidence-unavailable",
+            Self::Devices { .. } => "devices-refused",
             Self::Channel(_) => "channel-failed",
             Self::BrokerUnavailable(_) => "broker-unavailable",
             Self::BrokerUntrusted(_) => "broker-untrusted",

@@ -9,12 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use attestation::{Bundle, Endorsements, Nonce, Statement, endorsement_subject};
+use attestation::{
+    Bundle, DevicePolicy, Endorsements, Nonce, ReportData, Statement, VerifiedDevices, device_subject,
+    endorsement_subject,
+};
 use attester::{Attester, Collected};
 use tokio::sync::Semaphore;
 use wire::{limits, message::StreamPurpose};
 
 use crate::{
+    clock::now,
     error::{EnclaveError, Result},
     transport::Channel,
 };
@@ -74,34 +78,48 @@ impl EvidenceDesk {
             .map(|(_, statement)| statement.sha256())
     }
 
+    /// Has the devices of this machine answer for report data of our own, and appraises them: before they are stated,
+    /// and so before anything is asked of the broker.
+    pub(crate) async fn appraise_devices(&self, policy: &DevicePolicy) -> Result<VerifiedDevices> {
+        let mut report_data = [0; 64];
+        getrandom::fill(&mut report_data).map_err(|_| EnclaveError::Keys("no randomness"))?;
+        let mut collected = self.collect(report_data).await?;
+        self.endorse_devices(&mut collected).await;
+        policy
+            .appraise(&collected.devices, &report_data, now())
+            .map_err(|error| EnclaveError::Devices {
+                clause: error.clause().id,
+            })
+    }
+
     /// The encoded bundle: fresh evidence over `statement` and `nonce`.
     pub(crate) async fn bundle(&self, statement: &Statement, nonce: &Nonce) -> Result<Vec<u8>> {
-        let mut collected = self.collect(statement, nonce).await?;
+        let mut collected = self.collect(statement.report_data(nonce)).await?;
         let platform = self.attester.platform();
         if !platform.is_simulated() {
             let known = self.published(&collected).await?;
             collected.endorsements.fill_from(&known);
         }
+        self.endorse_devices(&mut collected).await;
         let bundle = Bundle {
             platform,
             evidence: collected.evidence,
             statement: statement.statement_bytes().to_vec(),
             event_log: collected.event_log,
             endorsements: collected.endorsements,
-            devices: Vec::new(),
+            devices: collected.devices,
         };
         bundle
             .encode()
             .map_err(|_| EnclaveError::Evidence("over the bounds of a bundle"))
     }
 
-    async fn collect(&self, statement: &Statement, nonce: &Nonce) -> Result<Collected> {
+    async fn collect(&self, report_data: ReportData) -> Result<Collected> {
         let _turn = self
             .collections
             .acquire()
             .await
             .map_err(|_| EnclaveError::Evidence("stopping"))?;
-        let report_data = statement.report_data(nonce);
         let attester = Arc::clone(&self.attester);
         tokio::task::spawn_blocking(move || attester.evidence(&report_data))
             .await
@@ -121,7 +139,10 @@ impl EvidenceDesk {
         {
             return Ok(endorsements.clone());
         }
-        match self.ask_host(collected).await {
+        let platform = self.attester.platform();
+        let subject = endorsement_subject(platform, &collected.evidence)
+            .map_err(|_| EnclaveError::Evidence("the platform's evidence is not readable"))?;
+        match self.ask_host(platform.as_str(), subject).await {
             Ok(endorsements) => {
                 let mut place = self.endorsements.lock().unwrap_or_else(PoisonError::into_inner);
                 *place = Some((Instant::now(), endorsements.clone()));
@@ -132,12 +153,20 @@ impl EvidenceDesk {
         }
     }
 
-    async fn ask_host(&self, collected: &Collected) -> Result<Endorsements> {
-        let platform = self.attester.platform();
-        let subject = endorsement_subject(platform, &collected.evidence)
-            .map_err(|_| EnclaveError::Evidence("the platform's evidence is not readable"))?;
+    /// Adds what NVIDIA published about each device. What the host does not have, whoever appraises will miss.
+    async fn endorse_devices(&self, collected: &mut Collected) {
+        for device in &mut collected.devices {
+            let subject = device_subject(device.kind, &device.evidence, &device.certificates);
+            let Some(subject) = subject else { continue };
+            if let Ok(known) = self.ask_host(device.kind.as_str(), subject).await {
+                device.endorsements.fill_from(&known);
+            }
+        }
+    }
+
+    async fn ask_host(&self, platform: &str, subject: Vec<u8>) -> Result<Endorsements> {
         let purpose = StreamPurpose::Endorsements {
-            platform: platform.as_str().to_owned(),
+            platform: platform.to_owned(),
             subject,
         };
         let bytes = self.channel.ask(purpose, limits::ENDORSEMENTS_BYTES_MAX).await?;

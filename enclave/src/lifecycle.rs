@@ -1,7 +1,8 @@
 //! The enclave's life, each step consuming the last (I9):
 //!
 //! 1. [`Booted`]: the measured configuration was read, the owner's signature on the manifest holds, keys are made.
-//! 2. [`Attested`]: the first key epoch has a statement, and the platform gave evidence over it.
+//! 2. [`Attested`]: the devices that will hold weights were appraised, the first key epoch has a statement that lists
+//!    them, and the platform gave evidence over it.
 //! 3. [`Provisioned`]: the broker released the model key to this enclave.
 //! 4. [`Ready`]: the model is open in memory and the engine runs; requests are taken.
 
@@ -10,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use attestation::{Nonce, Role, Statement, StatementFields};
+use attestation::{Nonce, Role, Statement, StatementFields, VerifiedDevices};
 use attester::Attester;
 use exchange::server::{Gateway as RequestGateway, GatewayConfig};
 use inference::{EngineConfig, Model, ModelFiles};
@@ -51,6 +52,8 @@ struct Parts {
     config_digest: [u8; 32],
     identity: Arc<Identity>,
     manifest_digest: [u8; 32],
+    /// Set before the first statement is made.
+    devices: OnceLock<VerifiedDevices>,
     front: Arc<Front>,
     channel: Channel,
     log: Log,
@@ -141,6 +144,7 @@ impl Booted {
             config_digest,
             identity,
             manifest_digest,
+            devices: OnceLock::new(),
             front,
             channel,
             log,
@@ -155,9 +159,14 @@ impl Booted {
         Stopper(Arc::clone(&self.parts.front))
     }
 
-    /// Step 2: the first epoch, and evidence once, so that a platform without any fails here.
+    /// Step 2: the devices are appraised, then the first epoch is stated, and there is evidence once, so that a
+    /// platform without any fails here.
     pub(crate) async fn attest(self) -> Result<Attested> {
         let parts = Arc::new(self.parts);
+        if let Some(policy) = &parts.config.devices {
+            let devices = parts.front.evidence.appraise_devices(policy).await?;
+            let _ = parts.devices.set(devices); // the phase is consumed: there is no second time
+        }
         let statement = parts.begin_epoch()?;
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(|_| EnclaveError::Keys("no randomness"))?;
@@ -343,7 +352,10 @@ impl Parts {
             policy_digest: [0; 32],
             key_lifetime_seconds: self.config.key_epoch_seconds,
             software_version: concat!("adyton ", env!("CARGO_PKG_VERSION")).to_owned(),
-            device_digests: Vec::new(),
+            device_digests: self
+                .devices
+                .get()
+                .map_or_else(Vec::new, |devices| devices.digests().to_vec()),
         };
         let statement = fields
             .encode()

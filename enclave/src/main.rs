@@ -4,7 +4,7 @@
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc};
 
-use attester::tsm::Tsm;
+use attester::{Attester, AttesterError, WithDevices, nvidia::Gpus};
 use enclave::{
     EnclaveError,
     config::MeasuredConfig,
@@ -29,8 +29,19 @@ fn start(arguments: impl Iterator<Item = OsString>) -> enclave::Result<()> {
     let hardened = process::prepare()?;
     let (config, channel) = paths(arguments)?;
     let config = MeasuredConfig::read(&config)?;
-    let attester = Tsm::open().map_err(|error| EnclaveError::Evidence(error.code()))?;
-    enclave::run(config, &channel, Arc::new(attester), hardened)
+    let attester = attester(config.values.devices.is_some())?;
+    enclave::run(config, &channel, attester, hardened)
+}
+
+/// The one attester of this machine, and its GPUs where the measured configuration uses them.
+fn attester(with_gpus: bool) -> enclave::Result<Arc<dyn Attester>> {
+    let unavailable = |error: AttesterError| EnclaveError::Evidence(error.code());
+    let platform = attester::detect().map_err(unavailable)?.attester;
+    if !with_gpus {
+        return Ok(Arc::from(platform));
+    }
+    let gpus = Gpus::open().map_err(unavailable)?;
+    Ok(Arc::new(WithDevices::new(platform, vec![Box::new(gpus)])))
 }
 
 /// `run --config FILE --channel DIRECTORY`, in either order, and nothing else.

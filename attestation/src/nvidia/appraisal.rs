@@ -8,6 +8,7 @@ use super::manifest::Manifest;
 use super::manifest_rules::{self as rules, RULES};
 use super::{Evidence, examine_set};
 use crate::examination::{Examination, Rule};
+use crate::policy::NvidiaPolicy;
 use crate::roots;
 use crate::x509::{Certificate, Path, TrustAnchor};
 use crate::{Assurance, DeviceKind, Endorsements, Explanation, UnixTime, Verdict, Verifier};
@@ -109,27 +110,37 @@ impl Verifier {
         devices: &[NvidiaDevice<'_>],
         nonce: &[u8; 32],
     ) {
-        let Some(policy) = &self.policy().nvidia else {
-            return;
-        };
-        let anchors = roots::nvidia();
-        let collateral_age_seconds_max = self.policy().collateral_age_seconds_max;
-        let devices: Vec<_> = devices
-            .iter()
-            .map(|device| Evidence {
-                name: device.name,
-                kind: device.kind,
-                evidence: device.evidence,
-                chain: device.chain,
-                endorsements: device.endorsements,
-                policy,
-                anchors: &anchors,
-                nonce,
-                collateral_age_seconds_max,
-            })
-            .collect();
-        examine_set(examination, &devices, policy);
+        if let Some(policy) = &self.policy().nvidia {
+            let age = self.policy().collateral_age_seconds_max;
+            examine_all(examination, policy, age, devices, nonce);
+        }
     }
+}
+
+/// Records the clauses of every device and of the set.
+pub(crate) fn examine_all(
+    examination: &mut Examination,
+    policy: &NvidiaPolicy,
+    collateral_age_seconds_max: u64,
+    devices: &[NvidiaDevice<'_>],
+    nonce: &[u8; 32],
+) {
+    let anchors = roots::nvidia();
+    let devices: Vec<_> = devices
+        .iter()
+        .map(|device| Evidence {
+            name: device.name,
+            kind: device.kind,
+            evidence: device.evidence,
+            chain: device.chain,
+            endorsements: device.endorsements,
+            policy,
+            anchors: &anchors,
+            nonce,
+            collateral_age_seconds_max,
+        })
+        .collect();
+    examine_set(examination, &devices, policy);
 }
 
 /// Appraises a reference manifest of NVIDIA on its own: format, signature, path to NVIDIA's root for

@@ -33,6 +33,7 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use appraisal::examine_all;
 pub use appraisal::{NvidiaDevice, explain_reference_manifest};
 pub(crate) use device::Architecture;
 pub(crate) use examine::{Anchors, Evidence};

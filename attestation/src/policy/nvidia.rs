@@ -12,7 +12,7 @@ use crate::nvidia::{Architecture, DriverVersion, Mode, VbiosVersion};
 const DEVICES_MAX: u32 = 64;
 
 /// `[nvidia]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NvidiaPolicy {
     /// How many GPUs the machine has: exactly so many must give evidence.
@@ -38,7 +38,7 @@ pub(crate) struct NvidiaPolicy {
 }
 
 /// What devices of one architecture must have at least.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MinimumVersions {
     pub(crate) architecture: Architecture,
@@ -49,7 +49,7 @@ pub(crate) struct MinimumVersions {
 }
 
 /// A measurement that is not compared, and why.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct IgnoredMeasurement {
     /// As manifests count, from 0.
@@ -58,7 +58,7 @@ pub(crate) struct IgnoredMeasurement {
 }
 
 /// A departure from the strict checks, and why.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NamedException {
     name: NvidiaException,
@@ -98,7 +98,7 @@ impl NvidiaPolicy {
     }
 
     /// Checks what types cannot; `table` is for messages.
-    pub(super) fn check(&self, table: &str) -> Result<(), PolicyError> {
+    pub(crate) fn check(&self, table: &str) -> Result<(), PolicyError> {
         let refuse = |key: &str, reason: &str| {
             Err(PolicyError::Value {
                 key: [table, key].join("."),

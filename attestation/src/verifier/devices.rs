@@ -38,9 +38,6 @@ impl Verifier {
             );
         }
         let wanted = self.policy.nvidia.is_some();
-        let is_nvidia = |device: &&DeviceEvidence| {
-            matches!(device.kind, DeviceKind::NvidiaGpu | DeviceKind::NvidiaSwitch)
-        };
         let others = devices.iter().filter(|device| !is_nvidia(device)).count();
         let of_nvidia = devices.len() - others;
         examination.check(
@@ -52,21 +49,8 @@ impl Verifier {
         let Some(report_data) = report_data.filter(|_| wanted) else {
             return;
         };
-        let names: Vec<String> = (0..devices.len())
-            .map(|number| format!("device {number}"))
-            .collect();
-        let parts: Vec<NvidiaDevice<'_>> = devices
-            .iter()
-            .zip(&names)
-            .filter(|(device, _)| is_nvidia(device))
-            .map(|(device, name)| NvidiaDevice {
-                name,
-                kind: device.kind,
-                evidence: &device.evidence,
-                chain: &device.certificates,
-                endorsements: &device.endorsements,
-            })
-            .collect();
+        let names = names(devices);
+        let parts = nvidia_devices(devices, &names);
         self.examine_nvidia(examination, &parts, &device_nonce(report_data));
     }
 
@@ -78,4 +62,37 @@ impl Verifier {
         }
         rules
     }
+}
+
+pub(super) const fn is_nvidia(device: &DeviceEvidence) -> bool {
+    match device.kind {
+        DeviceKind::NvidiaGpu | DeviceKind::NvidiaSwitch => true,
+        DeviceKind::GceVtpm => false,
+    }
+}
+
+/// What clauses call each device: its place in the bundle.
+pub(super) fn names(devices: &[DeviceEvidence]) -> Vec<String> {
+    (0..devices.len())
+        .map(|number| format!("device {number}"))
+        .collect()
+}
+
+/// Those of NVIDIA, under their names.
+pub(super) fn nvidia_devices<'a>(
+    devices: &'a [DeviceEvidence],
+    names: &'a [String],
+) -> Vec<NvidiaDevice<'a>> {
+    devices
+        .iter()
+        .zip(names)
+        .filter(|(device, _)| is_nvidia(device))
+        .map(|(device, name)| NvidiaDevice {
+            name,
+            kind: device.kind,
+            evidence: &device.evidence,
+            chain: &device.certificates,
+            endorsements: &device.endorsements,
+        })
+        .collect()
 }

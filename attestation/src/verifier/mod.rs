@@ -4,9 +4,10 @@
 //! 2. [`dispatch`] has the platform examined, [`devices`] whatever works beside it.
 //! 3. Every rule of the platform, of the bundle, of the devices and of the statement must have passed.
 //!
-//! [`alone`] looks at parts: evidence that carries somebody else's report data, one list, one log.
+//! [`before_weights`] is the enclave's own look at its devices; [`alone`] looks at parts: evidence that carries somebody else's report data, one list, one log.
 
 mod alone;
+mod before_weights;
 mod devices;
 mod dispatch;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 use alloc::vec::Vec;
 
 pub use alone::{RawEvidence, explain_event_log, explain_revocation_list};
+pub use before_weights::{DevicePolicy, VerifiedDevices};
 pub(crate) use dispatch::every_rule;
 
 use crate::claims::Claims;
