@@ -179,6 +179,10 @@ pub(super) struct Response {
     pub(super) responder: Responder,
     /// Whether the responder is named by its key.
     pub(super) by_key: bool,
+    /// Whether the responder is named as somebody else.
+    pub(super) misnamed: bool,
+    /// Whether there is an extension of the response, of the status, and whether it is critical.
+    pub(super) extensions: [Option<bool>; 2],
 }
 
 pub(super) const SHA1: &str = "1.3.14.3.2.26";
@@ -196,6 +200,8 @@ impl Response {
             next_update: Some(after(HOUR)),
             responder: Responder::Issuer,
             by_key: false,
+            misnamed: false,
+            extensions: [None; 2],
         }
     }
 
@@ -220,6 +226,13 @@ impl Response {
         ]);
         let mut single = vec![id, element(self.status.0, &self.status.1), time(self.this_update)];
         single.extend(self.next_update.map(|moment| explicit(0, &time(moment))));
+        let extension = |critical: bool| {
+            let mut parts = vec![oid("1.2.3.4")];
+            parts.extend(critical.then(|| element(0x01, &[0xff])));
+            parts.push(octets(&[5, 0]));
+            explicit(1, &sequence(&[sequence(&parts)]))
+        };
+        single.extend(self.extensions[1].map(extension));
         let signer = match &self.responder {
             Responder::Issuer => &self.issuer,
             Responder::Delegated(certificate, _) => certificate,
@@ -227,9 +240,13 @@ impl Response {
         let name = if self.by_key {
             explicit(2, &octets(&Sha1::digest(point(signer.key))))
         } else {
-            explicit(1, &signer.subject())
+            let other = Certificate::signer("somebody else", 1);
+            let named = if self.misnamed { &other } else { signer };
+            explicit(1, &named.subject())
         };
-        let tbs = sequence(&[name, time(self.this_update), sequence(&[sequence(&single)])]);
+        let mut data = vec![name, time(self.this_update), sequence(&[sequence(&single)])];
+        data.extend(self.extensions[0].map(extension));
+        let tbs = sequence(&data);
         let signature = sign_der(signer.key, &tbs);
         let mut basic = vec![tbs, sequence(&[oid(ECDSA_SHA384)]), bits(&signature, 0)];
         if let Responder::Delegated(certificate, issuer) = &self.responder {

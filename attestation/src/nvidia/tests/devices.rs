@@ -7,7 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::authority::{Certificate, HOUR, before, chain_der, pem};
-use super::machine::{Device, Machine, composite_device_id, tcb_info};
+use super::machine::{Device, Machine, composite_device_id, spdm_name, tcb_info};
 use super::{failed, skipped};
 use crate::nvidia::{RULES, SET_RULES};
 use crate::{DeviceKind, Verdict};
@@ -92,6 +92,13 @@ fn cases() -> Vec<Case> {
         gpu("nvidia-architecture", "a GPU said to be a switch", |gpu| {
             gpu.kind = DeviceKind::NvidiaSwitch;
         }),
+        gpu(
+            "nvidia-architecture",
+            "another chip in the leaf's SPDM name",
+            |gpu| {
+                gpu.chain[0].extensions[0].2 = spdm_name("GB100");
+            },
+        ),
         gpu("nvidia-architecture", "another chip by name", |gpu| {
             gpu.set(35, b"GB100\0")
         }),
@@ -183,6 +190,18 @@ fn cases() -> Vec<Case> {
             machine.devices.push(machine.devices[0].clone());
             machine.policy = machine.policy.replace("gpus = 1", "gpus = 2");
         }),
+        case("nvidia-devices-distinct", "two leaves of one device", |machine| {
+            machine.devices.push(Device::hopper(2));
+            machine.devices[1].chain[1].device = machine.devices[0].chain[1].device.clone();
+            machine.policy = machine.policy.replace("gpus = 1", "gpus = 2");
+            machine.answer();
+        }),
+        case("nvidia-topology", "switches with different GPUs", |machine| {
+            *machine = Machine::with_switches(2, 2);
+            let mut peers = machine.devices[3].opaque[2].1.clone();
+            peers[0] ^= 1;
+            machine.devices[3].set(26, &peers);
+        }),
         case("nvidia-one-mode", "two modes", |machine| {
             machine.devices.push(Device::hopper(2));
             machine.devices[1].set(36, &[1, 0]);
@@ -233,6 +252,13 @@ fn cases_that_stop() -> Vec<Case> {
             "another root: nobody answers for what it issued",
             |gpu| gpu.chain[4].key = 33,
         ),
+        gpu("nvidia-fwid", "two FWID extensions", |gpu| {
+            let second = ("2.23.133.5.4.1.1", false, tcb_info(&[0xf1; 48], 0x80));
+            gpu.chain[0].extensions.push(second);
+        }),
+        gpu("nvidia-fwid", "no FWID extension", |gpu| {
+            gpu.chain[0].extensions.truncate(1)
+        }),
         gpu("nvidia-certificates", "a leaf alone", |gpu| gpu.chain.truncate(1)),
         gpu("nvidia-report-format", "no measurements", |gpu| {
             gpu.measurements.clear()

@@ -82,7 +82,7 @@ pub(super) fn tcb_info(fwid: &[u8], flags: u8) -> Vec<u8> {
     ])
 }
 
-fn spdm_name(product: &str) -> Vec<u8> {
+pub(super) fn spdm_name(product: &str) -> Vec<u8> {
     let name = explicit(0, &utf8(&format!("NVIDIA:{product}:48B02D0000000001")));
     sequence(&[explicit(0, &[oid("1.3.6.1.4.1.412.274.1"), name].concat())])
 }
@@ -365,6 +365,16 @@ impl Machine {
         self.responses = Some(responses);
     }
 
+    /// The roots of devices and manifests, whatever the chains say.
+    pub(super) fn anchors(&self) -> Anchors {
+        let anchor =
+            |certificate: Certificate| TrustAnchor::parse(&certificate.der(&certificate)).expect("a root");
+        Anchors {
+            device: anchor(root("NVIDIA Device Identity CA", 32)),
+            manifest: anchor(root("NVIDIA CoRIM signing Root CA", 43)),
+        }
+    }
+
     pub(super) fn explain(&self) -> Explanation {
         let documents = [&self.driver, &self.vbios].map(|manifest| manifest.as_ref().map(Manifest::document));
         let [driver, vbios] = documents.map(|text| text.map(String::into_bytes));
@@ -404,12 +414,7 @@ impl Machine {
         }
         let policy = policy(&self.policy);
         let policy = policy.nvidia.as_ref().expect("the table");
-        let anchor =
-            |certificate: Certificate| TrustAnchor::parse(&certificate.der(&certificate)).expect("a root");
-        let anchors = Anchors {
-            device: anchor(root("NVIDIA Device Identity CA", 32)),
-            manifest: anchor(root("NVIDIA CoRIM signing Root CA", 43)),
-        };
+        let anchors = self.anchors();
         let names: Vec<_> = (0..evidence.len())
             .map(|number| format!("device {number}"))
             .collect();

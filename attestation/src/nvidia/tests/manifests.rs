@@ -1,17 +1,23 @@
 //! For each rule on manifests a document that breaks it, and the ways to wrap a signature.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 
-use super::authority::{HOUR, before};
+use super::authority::{HOUR, NOW, before};
 use super::failed;
 use super::machine::{Machine, signed_info};
-use crate::nvidia::MANIFEST_RULES;
+use crate::Outcome;
+use crate::examination::Examination;
+use crate::nvidia::{MANIFEST_RULES, appraisal};
 
-/// The clauses that fail with this driver manifest.
-fn with_driver(machine: &Machine, document: &str) -> alloc::collections::BTreeSet<&'static str> {
-    let vbios = machine.vbios.as_ref().map(|vbios| vbios.document().into_bytes());
-    failed(&machine.explain_with(Some(document.as_bytes().to_vec()), vbios))
+/// The clauses that fail on this manifest alone.
+fn with_driver(machine: &Machine, document: &str) -> BTreeSet<&'static str> {
+    let mut examination = Examination::new(NOW);
+    appraisal::examine(&mut examination, document.as_bytes(), &machine.anchors().manifest);
+    let clauses = examination.conclude(&[MANIFEST_RULES]).clauses;
+    let failed = clauses.iter().filter(|clause| clause.outcome == Outcome::Fail);
+    failed.map(|clause| clause.id).collect()
 }
 
 fn document(machine: &Machine) -> String {
@@ -299,6 +305,10 @@ fn signed_manifests_of_another_form_are_refused() {
         ("alternatives=\"2\"", "alternatives=\"2\" optional=\"True\""),
         ("n2:Hash1", "Hash1"),
         ("n2:Hash1=\"03", "n2:Hash1=\"3"),
+        (
+            "<n0:Payload>",
+            "<ds:Object xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\"/><n0:Payload>",
+        ),
         ("size=\"48\"", "size=\"32\""),
         ("<n0:Payload>", "<n0:Payload>text"),
     ] {

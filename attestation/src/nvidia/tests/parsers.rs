@@ -65,6 +65,50 @@ fn truncated_responses_and_reports_are_refused() {
     assert!(OcspResponse::parse_all(&many[response.len()..]).is_ok());
 }
 
+/// Offset of the first block: request, response header, count, length of the record.
+const FIRST: usize = 45;
+const BLOCK_BYTES: usize = 55;
+
+#[test]
+fn measurement_records_of_another_form_are_refused() {
+    let report = samples().swap_remove(0);
+    let with = |place: usize, value: u8| {
+        let mut changed = report.clone();
+        changed[place] = value;
+        changed
+    };
+    for (what, place, value) in [
+        ("index 0", FIRST, 0),
+        ("an index twice", FIRST + BLOCK_BYTES, 1),
+        ("another specification", FIRST + 1, 2),
+        ("a larger block", FIRST + 2, 52),
+        ("a smaller block", FIRST + 2, 50),
+        ("a smaller value", FIRST + 5, 47),
+        ("a larger value", FIRST + 5, 49),
+        ("fewer blocks", FIRST - 4, 7),
+        ("more blocks", FIRST - 4, 9),
+    ] {
+        assert!(Report::parse(&with(place, value)).is_none(), "{what}");
+    }
+    let parsed = Report::parse(&report).expect("a report");
+    assert_eq!(parsed.digest(0), Some(&[1; 48]));
+    assert_eq!((parsed.digest(8), parsed.digest(255)), (None, None));
+    let raw = with(FIRST + 4, 0x81);
+    let parsed = Report::parse(&raw).expect("a report");
+    assert_eq!(parsed.digest(0), None, "a raw value is no digest");
+}
+
+#[test]
+fn an_unsuccessful_response_is_refused() {
+    let response = samples().swap_remove(2);
+    let status = response.windows(3).position(|bytes| bytes == [0x0a, 1, 0]);
+    for code in [1, 2, 3, 5, 6] {
+        let mut changed = response.clone();
+        changed[status.expect("the status") + 2] = code;
+        assert!(OcspResponse::parse_all(&changed).is_err(), "{code}");
+    }
+}
+
 proptest! {
     #[test]
     fn random_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {

@@ -37,6 +37,7 @@ fn the_issuer_or_its_responder_answers() {
         ("the issuer by key", |response| response.by_key = true),
         ("SHA-1", |response| response.hash = SHA1),
         ("SHA-256", |response| response.hash = SHA256),
+        ("extensions", |response| response.extensions = [Some(false); 2]),
         ("without nextUpdate", |response| response.next_update = None),
         ("a responder", |response| response.responder = delegated(|_| {})),
         ("a responder by key", |response| {
@@ -50,6 +51,13 @@ fn the_issuer_or_its_responder_answers() {
     let bad: &[Case] = &[
         ("another issuer's key", |response| response.issuer.key = 61),
         ("another issuer's name", |response| response.issuer.name.push('2')),
+        ("somebody else's name", |response| response.misnamed = true),
+        ("an unknown critical extension of the response", |response| {
+            response.extensions[0] = Some(true);
+        }),
+        ("an unknown critical extension of the status", |response| {
+            response.extensions[1] = Some(true);
+        }),
         ("another serial number", |response| response.serial = 99),
         ("an unknown hash", |response| {
             response.hash = "2.16.840.1.101.3.4.2.3"

@@ -217,7 +217,7 @@ fn a_manifest_changed_anywhere_is_refused() {
     // bound by the path or without meaning: tested apart.
     let text = String::from_utf8(document.clone()).expect("text");
     let signed = text.find("<ds:KeyInfo>").expect("the signature");
-    for place in (0..signed).step_by(7) {
+    for place in (0..signed).step_by(13) {
         let mut changed = document.clone();
         changed[place] ^= 1 << (place % 7);
         assert!(!accepted(&changed), "byte {place}");
@@ -281,7 +281,7 @@ fn real_evidence_changed_anywhere_is_refused() {
             matches!(explanation.verdict, Verdict::Accepted(_))
         };
         assert!(genuine(&evidence, &chain), "{name}");
-        for place in (0..evidence.len()).step_by(5) {
+        for place in (0..evidence.len()).step_by(9) {
             let mut changed = evidence.clone();
             changed[place] ^= 1 << (place % 8);
             assert!(!genuine(&changed, &chain), "{name} byte {place}");
