@@ -6,7 +6,7 @@ use alloc::string::{String, ToString as _};
 use super::examine::Evidence;
 use super::quote::Body;
 use super::rules;
-use crate::event_log::EventLog;
+use crate::event_log::{EventLog, RegisterLayout};
 use crate::examination::{Examination, Rule};
 use crate::policy::RegisterReference;
 
@@ -35,7 +35,7 @@ pub(super) fn examine(
         Some(Ok(log)) => {
             let found = format!("{} events", log.events().len());
             examination.check(&rules::EVENT_LOG, true, "an event log", found);
-            Some(log)
+            Some(log.counted_as(RegisterLayout::Confidential))
         }
         Some(Err(error)) => {
             examination.check(&rules::EVENT_LOG, false, "an event log", error.to_string());

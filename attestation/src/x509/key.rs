@@ -27,11 +27,17 @@ const PSS_SHA384: [&[u8]; 2] = [
          300d06096086480165030402020500a203020130a303020101",
     ),
 ];
-/// RSASSA-PSS, SHA-256, MGF1 with SHA-256, salt of 32 bytes, without the default trailer field.
-const PSS_SHA256: &[u8] = &hex_literal::<67>(
-    "304106092a864886f70d01010a3034a00f300d06096086480165030402010500a11c301a06092a864886f70d010108\
-     300d06096086480165030402010500a203020120",
-);
+/// RSASSA-PSS, SHA-256, MGF1 with SHA-256, salt of 32 bytes, in the same two encodings.
+const PSS_SHA256: [&[u8]; 2] = [
+    &hex_literal::<67>(
+        "304106092a864886f70d01010a3034a00f300d06096086480165030402010500a11c301a06092a864886f70d010108\
+         300d06096086480165030402010500a203020120",
+    ),
+    &hex_literal::<72>(
+        "304606092a864886f70d01010a3039a00f300d06096086480165030402010500a11c301a06092a864886f70d010108\
+         300d06096086480165030402010500a203020120a303020101",
+    ),
+];
 /// sha256WithRSAEncryption, and with SHA-384 and SHA-512 (RFC 4055 section 5).
 const PKCS1_SHA256: &[u8] = &hex_literal::<15>("300d06092a864886f70d01010b0500");
 const PKCS1_SHA384: &[u8] = &hex_literal::<15>("300d06092a864886f70d01010c0500");
@@ -70,8 +76,10 @@ impl SignatureAlgorithm {
         if PSS_SHA384.contains(&identifier) {
             return Ok(Self::RsaPssSha384);
         }
+        if PSS_SHA256.contains(&identifier) {
+            return Ok(Self::RsaPssSha256);
+        }
         [
-            (PSS_SHA256, Self::RsaPssSha256),
             (PKCS1_SHA256, Self::RsaPkcs1Sha256),
             (PKCS1_SHA384, Self::RsaPkcs1Sha384),
             (PKCS1_SHA512, Self::RsaPkcs1Sha512),
@@ -236,4 +244,25 @@ const fn hex_literal<const N: usize>(text: &str) -> [u8; N] {
         at += 1;
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PSS_SHA256, PSS_SHA384, SignatureAlgorithm};
+
+    #[test]
+    fn pss_is_known_by_its_hash_with_and_without_the_default_trailer() {
+        for (encodings, algorithm) in [
+            (PSS_SHA256, SignatureAlgorithm::RsaPssSha256),
+            (PSS_SHA384, SignatureAlgorithm::RsaPssSha384),
+        ] {
+            for encoding in encodings {
+                assert_eq!(SignatureAlgorithm::parse(encoding), Ok(algorithm));
+                assert!(SignatureAlgorithm::parse(&encoding[..encoding.len() - 1]).is_err());
+                let mut other_salt = encoding.to_vec();
+                other_salt[66] = 20;
+                assert!(SignatureAlgorithm::parse(&other_salt).is_err());
+            }
+        }
+    }
 }

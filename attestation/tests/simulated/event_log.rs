@@ -286,6 +286,34 @@ fn events_of_registers_that_are_no_rtmr_are_refused() {
     case.assert_accepted();
 }
 
+/// Were the registers taken for PCRs, RTMR3 would be where boot loaders are measured.
+#[test]
+fn a_header_with_another_bank_does_not_turn_registers_into_pcrs() {
+    let mut log = [
+        &[1, 0, 0, 0, 3, 0, 0, 0][..],
+        &[0; 20],
+        &[37, 0, 0, 0],
+        b"Spec ID Event03\0",
+    ]
+    .concat();
+    log.extend([
+        0, 0, 0, 0, 0, 2, 0, 2, 2, 0, 0, 0, 0xb, 0, 32, 0, 0xc, 0, 48, 0, 0,
+    ]);
+    let image = entry(3, 0x8000_0003, b"image", &[9; 40]);
+    log.extend([4, 0, 0, 0, 3, 0, 0, 0x80, 1, 0, 0, 0, 0xc, 0]);
+    log.extend(image.digest);
+    log.extend([40, 0, 0, 0]);
+    log.extend(&image.data);
+    let mut case = compared(&[image]);
+    case.bundle.event_log = Some(log);
+    let verified = case.appraise().expect("accepted");
+    let boot = verified.claims().boot();
+    assert!(
+        boot.iter().all(|field| field.name != "boot application"),
+        "{boot:?}"
+    );
+}
+
 #[test]
 fn an_snp_report_has_no_log() {
     let mut case = Case::new(Flavor::Snp);
