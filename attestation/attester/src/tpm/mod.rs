@@ -341,6 +341,13 @@ mod tests {
             answer[13] = size;
             assert_eq!(read(&[public(7, 2), answer]), Err(MALFORMED.to_owned()), "{size}");
         }
+        let mut long = authorized(&[0, 2, 5, 6]);
+        long.push(0);
+        assert_eq!(
+            read(&[public(7, 2), sized(long)]),
+            Err(MALFORMED.to_owned()),
+            "a longer session"
+        );
     }
 
     #[test]

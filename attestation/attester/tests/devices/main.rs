@@ -205,7 +205,10 @@ fn a_td_quote_is_taken_if_it_is_one_of_ours() {
         ("tdx qgs", "attester-device"),
         ("tdx mainline", "attester-device"),
         // TDX 1.0, which the crate would prefer.
-        ("tdx tdx1", "attester-device"),
+        (
+            "tdx tdx1",
+            "attester-device /dev/tdx-guest: the driver of TDX 1.0,",
+        ),
         ("", "attester-not-available"),
     ] {
         let lines = child(devices, "tdx").expect("it ran before");
