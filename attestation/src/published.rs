@@ -76,7 +76,7 @@ fn tcb_info(document: &[u8]) -> Option<Published> {
 
 fn qe_identity(document: &[u8]) -> Option<Published> {
     let identity: QeIdentity = Signed::qe_identity(document)?.peek()?;
-    (identity.id == "TD_QE" && identity.version == 2).then(|| Published {
+    (identity.id == "TD_QE" && identity.version == 2).then_some(Published {
         issuer: identity.id,
         issued: identity.issue_date,
         until: identity.next_update,
