@@ -83,7 +83,21 @@ impl EndorsementKind {
         }
     }
 
-    fn from_text(text: &str) -> Option<Self> {
+    /// Whether the publisher issues this again and again, each time in place of the last: then an
+    /// older one may hide what the newer says.
+    pub const fn is_reissued(self) -> bool {
+        matches!(
+            self,
+            EndorsementKind::SnpCrl
+                | EndorsementKind::TdxRootCrl
+                | EndorsementKind::TdxPckCrl
+                | EndorsementKind::TdxTcbInfo
+                | EndorsementKind::TdxQeIdentity
+        )
+    }
+
+    /// The kind with this text.
+    pub fn from_text(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }

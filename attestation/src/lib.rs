@@ -30,10 +30,12 @@ mod examination;
 mod fields;
 mod gce;
 mod inspect;
+mod lookup;
 mod nonce;
 mod nvidia;
 mod platform;
 mod policy;
+mod published;
 mod report_data;
 mod role;
 mod roots;
@@ -63,10 +65,15 @@ pub use gce::vtpm::{
     GceVtpmEvidence, VtpmExplanation, explain_gce_ak_certificates, explain_gce_vtpm, explain_gce_vtpm_quote,
 };
 pub use inspect::{Kind, PublishedNames, certificates_in_pem, inspect, published_names, recognise};
+pub use lookup::{
+    Lookup, PckAuthority, SnpLookup, SnpProduct, SnpSigner, SnpTcb, TdxLookup, endorsement_lookup,
+    nvidia_manifests,
+};
 pub use nonce::Nonce;
 pub use nvidia::{NvidiaDevice, explain_reference_manifest};
 pub use platform::PlatformTag;
 pub use policy::{AppraisalPolicy, GceVtpmPolicy};
+pub use published::{Published, is_authentic, is_pck_authority, published};
 pub use report_data::{ReleaseBinding, ReportData, release_nonce, report_data, vtpm_qualifying_data};
 pub use role::Role;
 pub use statement::{Statement, StatementFields};

@@ -4,25 +4,31 @@
 //! [`Endorsements::encode`] makes. Whoever serves from the folder without this crate finds the file by
 //! the same name. Documents are public; a broken or foreign file can only make an appraisal fail.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use attestation::{Endorsements, PlatformTag};
-use sha2::{Digest as _, Sha256};
 
 use crate::EndorserError;
+use crate::place::Place;
 
-const SUBJECT_BYTES_MAX: usize = 256;
-const ENDORSEMENTS_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const ENDORSEMENTS_BYTES_MAX: usize = 1024 * 1024;
 const ENTRIES_MAX: usize = 1024;
 const SUFFIX: &str = "endorsements";
+const LOCK: &str = ".lock";
 
 /// A cache in a folder. It keeps at most 1024 subjects per platform; the oldest gives way.
 #[derive(Debug)]
 pub struct Cache {
     folder: PathBuf,
+}
+
+/// Keeps other processes from changing the cache while it lives.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
 }
 
 impl Cache {
@@ -34,6 +40,11 @@ impl Cache {
         })
     }
 
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The endorsements of a subject ([`attestation::endorsement_subject`]); `None` if none are kept.
     /// How old they may be is the appraisal policy's to say.
     pub fn lookup(
@@ -41,21 +52,7 @@ impl Cache {
         platform: PlatformTag,
         subject: &[u8],
     ) -> Result<Option<Endorsements>, EndorserError> {
-        let path = self.path(platform, subject)?;
-        let file = match fs::File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(io(&path, source)),
-        };
-        let mut bytes = Vec::new();
-        let mut bounded = file.take(ENDORSEMENTS_BYTES_MAX as u64 + 1);
-        bounded
-            .read_to_end(&mut bytes)
-            .map_err(|source| io(&path, source))?;
-        bound("a cached file", bytes.len(), ENDORSEMENTS_BYTES_MAX)?;
-        Endorsements::decode(&bytes)
-            .map(Some)
-            .map_err(|source| EndorserError::Malformed { path, source })
+        self.read(&Place::of(platform, subject)?)
     }
 
     /// Keeps the endorsements of a subject in place of what was there; a reader sees the old or the
@@ -66,56 +63,129 @@ impl Cache {
         subject: &[u8],
         endorsements: &Endorsements,
     ) -> Result<(), EndorserError> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let path = self.path(platform, subject)?;
+        self.write(&Place::of(platform, subject)?, endorsements)
+    }
+
+    /// The endorsements in a place.
+    pub(crate) fn read(&self, place: &Place) -> Result<Option<Endorsements>, EndorserError> {
+        let path = self.path(place);
+        let Some(bytes) = read_bounded(&path, ENDORSEMENTS_BYTES_MAX)? else {
+            return Ok(None);
+        };
+        Endorsements::decode(&bytes)
+            .map(Some)
+            .map_err(|source| EndorserError::Malformed { path, source })
+    }
+
+    /// Keeps endorsements in a place.
+    pub(crate) fn write(&self, place: &Place, endorsements: &Endorsements) -> Result<(), EndorserError> {
+        let path = self.path(place);
         let bytes = endorsements.encode();
         bound("endorsements", bytes.len(), ENDORSEMENTS_BYTES_MAX)?;
-        let folder = self.folder.join(platform.as_str());
+        let folder = self.folder.join(place.folder());
         fs::create_dir_all(&folder).map_err(|source| io(&folder, source))?;
-        self.make_room(&folder, &path)?;
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let part = folder.join(format!(".{}-{number}.part", std::process::id()));
-        let written = fs::File::create(&part)
-            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&part, &path));
-        written.map_err(|source| {
-            let _ = fs::remove_file(&part);
-            io(&path, source)
-        })
+        make_room(&folder, &path)?;
+        write_whole(&path, &bytes)
     }
 
-    fn path(&self, platform: PlatformTag, subject: &[u8]) -> Result<PathBuf, EndorserError> {
-        bound("a subject", subject.len(), SUBJECT_BYTES_MAX)?;
-        let name = hex::encode(Sha256::digest(subject));
-        Ok(self
-            .folder
-            .join(platform.as_str())
-            .join(format!("{name}.{SUFFIX}")))
+    /// Whether anything is kept in a place.
+    pub(crate) fn holds(&self, place: &Place) -> bool {
+        self.path(place).is_file()
     }
 
-    /// Removes the oldest entries until one more fits.
-    fn make_room(&self, folder: &Path, path: &Path) -> Result<(), EndorserError> {
-        if path.exists() {
-            return Ok(());
-        }
-        let mut kept = Vec::new();
-        for entry in fs::read_dir(folder).map_err(|source| io(folder, source))? {
-            let entry = entry.map_err(|source| io(folder, source))?.path();
-            if entry.extension().is_some_and(|extension| extension == SUFFIX) {
-                let modified = fs::metadata(&entry).and_then(|metadata| metadata.modified());
-                kept.push((modified.map_err(|source| io(&entry, source))?, entry));
+    /// Every place that holds something, in order.
+    pub(crate) fn places(&self) -> Result<Vec<Place>, EndorserError> {
+        let mut places = Vec::new();
+        for name in Place::folders() {
+            let folder = self.folder.join(name);
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(source) => return Err(io(&folder, source)),
+            };
+            for entry in entries {
+                let path = entry.map_err(|source| io(&folder, source))?.path();
+                let digits = path
+                    .extension()
+                    .filter(|extension| *extension == SUFFIX)
+                    .and_then(|_| path.file_stem()?.to_str());
+                places.extend(digits.and_then(|digits| Place::at(name, digits)));
             }
         }
-        kept.sort();
-        let surplus = (kept.len() + 1).saturating_sub(ENTRIES_MAX);
-        for (_, entry) in kept.into_iter().take(surplus) {
-            fs::remove_file(&entry).map_err(|source| io(&entry, source))?;
-        }
-        Ok(())
+        places.sort();
+        Ok(places)
+    }
+
+    /// Waits until nobody else changes the cache. Readers need no lock: files are replaced whole.
+    pub(crate) fn lock(&self) -> Result<Lock, EndorserError> {
+        let path = self.folder.join(LOCK);
+        File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.lock().map(|()| Lock { _file: file }))
+            .map_err(|source| io(&path, source))
+    }
+
+    fn path(&self, place: &Place) -> PathBuf {
+        self.folder
+            .join(place.folder())
+            .join(format!("{}.{SUFFIX}", place.digits()))
     }
 }
 
-fn bound(what: &'static str, bytes: usize, bytes_max: usize) -> Result<(), EndorserError> {
+/// Removes the oldest entries until one more fits.
+fn make_room(folder: &Path, path: &Path) -> Result<(), EndorserError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|source| io(folder, source))? {
+        let entry = entry.map_err(|source| io(folder, source))?.path();
+        if entry.extension().is_some_and(|extension| extension == SUFFIX) {
+            let modified = fs::metadata(&entry).and_then(|metadata| metadata.modified());
+            kept.push((modified.map_err(|source| io(&entry, source))?, entry));
+        }
+    }
+    kept.sort();
+    let surplus = (kept.len() + 1).saturating_sub(ENTRIES_MAX);
+    for (_, entry) in kept.into_iter().take(surplus) {
+        fs::remove_file(&entry).map_err(|source| io(&entry, source))?;
+    }
+    Ok(())
+}
+
+/// A file's bytes, `None` if there is no such file.
+pub(crate) fn read_bounded(path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>, EndorserError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(io(path, source)),
+    };
+    let mut bytes = Vec::new();
+    file.take(bytes_max as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| io(path, source))?;
+    bound("a cached file", bytes.len(), bytes_max)?;
+    Ok(Some(bytes))
+}
+
+/// Writes a file whole or not at all: a new one beside it, synced, then renamed over it.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), EndorserError> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let part = path.with_file_name(format!(".{}-{number}.part", std::process::id()));
+    let written = File::create(&part)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&part, path));
+    written.map_err(|source| {
+        let _ = fs::remove_file(&part);
+        io(path, source)
+    })
+}
+
+pub(crate) fn bound(what: &'static str, bytes: usize, bytes_max: usize) -> Result<(), EndorserError> {
     if bytes > bytes_max {
         Err(EndorserError::Bound {
             what,
@@ -140,6 +210,7 @@ mod tests {
 
     use super::{Cache, ENTRIES_MAX};
     use crate::EndorserError;
+    use crate::place::Place;
 
     fn endorsements(content: &[u8]) -> Endorsements {
         let mut endorsements = Endorsements::new();
@@ -204,7 +275,7 @@ mod tests {
         cache
             .store(snp, b"one", &endorsements(b"1"))
             .expect("it is stored");
-        let path = cache.path(snp, b"one").expect("a path");
+        let path = cache.path(&Place::of(snp, b"one").expect("a place"));
         for broken in [&b""[..], b"\xff", &[0; super::ENDORSEMENTS_BYTES_MAX + 1]] {
             std::fs::write(&path, broken).expect("it is written");
             let error = cache.lookup(snp, b"one").expect_err("broken");

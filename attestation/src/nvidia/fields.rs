@@ -44,6 +44,12 @@ pub(crate) fn fields(report: &Report<'_>) -> Vec<Field> {
     fields.into_vec()
 }
 
+/// The names under which NVIDIA publishes the manifests of a GPU's driver and of its VBIOS.
+pub(crate) fn manifests(report: &Report<'_>) -> Option<(String, String)> {
+    let data = OpaqueData::parse(report.opaque)?;
+    Some((driver_manifest(&data)?, vbios_manifest(&data)?))
+}
+
 fn opaque_data(fields: &mut Fields, data: &OpaqueData<'_>) {
     for (name, value) in data.iter() {
         fields.text(name, None, hex::encode(value));

@@ -37,7 +37,7 @@ pub(crate) use appraisal::examine_all;
 pub use appraisal::{NvidiaDevice, explain_reference_manifest};
 pub(crate) use device::Architecture;
 pub(crate) use examine::{Anchors, Evidence};
-pub(crate) use fields::fields;
+pub(crate) use fields::{fields, manifests};
 pub(crate) use manifest_rules::RULES as MANIFEST_RULES;
 pub(crate) use mode::Mode;
 pub(crate) use report::Report;

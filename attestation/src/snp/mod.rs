@@ -19,6 +19,7 @@ mod versions;
 pub(crate) use examine::{Evidence, examine};
 pub(crate) use fields::{fields, leaf_fields};
 pub(crate) use generation::Generation;
-pub(crate) use report::{REPORT_BYTES, Report, subject};
+pub(crate) use leaf::Leaf;
+pub(crate) use report::{REPORT_BYTES, Report, SigningKey, subject};
 pub(crate) use rules::RULES;
 pub(crate) use tcb::{Firmware, TcbVersion};

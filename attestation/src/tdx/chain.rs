@@ -15,7 +15,8 @@ use crate::simulated::SignatureDomain;
 use crate::x509::{Certificate, PublicKey, RevocationList, TrustAnchor};
 
 const PCK_NAME: &str = "Intel SGX PCK Certificate";
-const PCK_CA_NAMES: [&str; 2] = ["Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA"];
+/// Platform CA, processor CA.
+pub(crate) const PCK_CA_NAMES: [&str; 2] = ["Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA"];
 pub(super) const TCB_SIGNER_NAME: &str = "Intel SGX TCB Signing";
 
 /// The chain in the quote. Its last certificate must be the policy's anchor, byte for byte.
@@ -63,14 +64,14 @@ impl<'a> PckChain<'a> {
 }
 
 /// The certificate that signs TCB info and QE identity.
-pub(super) struct TcbSigner<'a> {
+pub(crate) struct TcbSigner<'a> {
     certificate: Certificate<'a>,
-    pub(super) key: PublicKey,
+    pub(crate) key: PublicKey,
     root: &'a [u8],
 }
 
 impl<'a> TcbSigner<'a> {
-    pub(super) fn parse(chain: &'a [Vec<u8>]) -> Option<Self> {
+    pub(crate) fn parse(chain: &'a [Vec<u8>]) -> Option<Self> {
         let [certificate, root] = chain else { return None };
         let certificate = Certificate::parse(certificate).ok()?;
         let key = certificate.public_key().ok()?;
@@ -81,7 +82,7 @@ impl<'a> TcbSigner<'a> {
         })
     }
 
-    pub(super) fn is_anchored(&self, anchor: &TrustAnchor) -> bool {
+    pub(crate) fn is_anchored(&self, anchor: &TrustAnchor) -> bool {
         self.certificate.common_name() == Some(TCB_SIGNER_NAME)
             && self.certificate.is_signer()
             && self.root == anchor.certificate

@@ -57,6 +57,11 @@ impl<'a> Signed<'a> {
         })
     }
 
+    /// The object, read before anybody looked at its signature: to see its dates and its subject.
+    pub(crate) fn peek<T: Deserialize<'a>>(&self) -> Option<T> {
+        serde_json::from_str(self.object).ok()
+    }
+
     /// The object, if `key` signed its bytes and they have the form of `T`.
     pub(crate) fn open<T: Deserialize<'a>>(&self, key: &PublicKey) -> Option<T> {
         let digest = Sha256::digest(self.object.as_bytes()).into();

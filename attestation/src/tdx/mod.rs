@@ -20,8 +20,11 @@ mod quote;
 mod rules;
 mod status;
 
+pub(crate) use chain::{PCK_CA_NAMES, TcbSigner};
+pub(crate) use collateral::{QeIdentity, Signed, TcbInfo};
 pub(crate) use examine::{Evidence, examine};
 pub(crate) use fields::fields;
+pub(crate) use pck::Pck;
 pub(crate) use quote::{MIGRATABLE, Quote, SEPT_VE_DISABLE, TUD_MASK, subject};
 pub(crate) use rules::RULES;
 pub(crate) use status::TcbStatus;
