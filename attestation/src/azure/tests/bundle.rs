@@ -10,15 +10,14 @@ use super::{Case, FLAVORS, PARAVISOR, PCRS, VM_ID, runtime, values, verifier};
 use crate::azure::AzureEvidence;
 use crate::azure::hcl::{HclReport, assemble};
 use crate::azure::runtime::RuntimeData;
-use crate::tpm::testkit::{Message, NOW, attestation_key};
+use crate::tpm::testkit::{Issue, Message, NOW, attestation_key, intermediate};
 use crate::{
-    AppraisalError, Bundle, Nonce, PlatformTag, Role, StatementFields, inspect, vtpm_qualifying_data,
+    AppraisalError, Bundle, Nonce, PlatformTag, Role, Statement, StatementFields, inspect,
+    vtpm_qualifying_data,
 };
 
-/// An appraisal of a whole bundle: its nonce and statement are what the vTPM signed.
-#[test]
-fn a_bundle_is_bound_to_statement_and_nonce_by_the_quote() {
-    let statement = StatementFields {
+fn statement() -> Statement {
+    let fields = StatementFields {
         role: Role::Broker,
         key_configs: alloc::vec![1],
         receipt_key: [1; 32],
@@ -32,7 +31,13 @@ fn a_bundle_is_bound_to_statement_and_nonce_by_the_quote() {
         software_version: "test".into(),
         device_digests: Vec::new(),
     };
-    let statement = statement.encode().expect("a statement");
+    fields.encode().expect("a statement")
+}
+
+/// An appraisal of a whole bundle: its nonce and statement are what the vTPM signed.
+#[test]
+fn a_bundle_is_bound_to_statement_and_nonce_by_the_quote() {
+    let statement = statement();
     let nonce = Nonce::from_bytes([6; 32]);
     let asked = vtpm_qualifying_data(&statement.report_data(&nonce));
     for flavor in FLAVORS {
@@ -77,6 +82,32 @@ fn a_bundle_is_bound_to_statement_and_nonce_by_the_quote() {
             crate::endorsement_subject(processor.0, processor.1)
         );
     }
+}
+
+#[test]
+fn reliance_ends_with_the_certificates_of_the_key() {
+    let statement = statement();
+    let nonce = Nonce::from_bytes([6; 32]);
+    let asked = vtpm_qualifying_data(&statement.report_data(&nonce));
+    // 20 seconds after `NOW`.
+    let leaf = Issue {
+        not_after: "20261118110700Z",
+        ..Issue::leaf(attestation_key())
+    };
+    let case = Case::new(Flavor::Snp)
+        .message(&Message::new(&asked, &PCRS, &values()))
+        .chain(&[leaf.issue(), intermediate()]);
+    let bundle = Bundle {
+        platform: case.tag(),
+        evidence: case.evidence.encode().expect("it fits"),
+        statement: statement.statement_bytes().to_vec(),
+        event_log: None,
+        endorsements: case.endorsements.clone(),
+    };
+    let verified = verifier(&case.policy)
+        .appraise(&bundle, &nonce, NOW)
+        .expect("accepted");
+    assert_eq!(verified.fresh_until(), NOW.plus_seconds(20));
 }
 
 #[test]
