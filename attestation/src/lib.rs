@@ -66,8 +66,8 @@ pub use gce::vtpm::{
 };
 pub use inspect::{Kind, PublishedNames, certificates_in_pem, inspect, published_names, recognise};
 pub use lookup::{
-    Lookup, PckAuthority, SnpLookup, SnpProduct, SnpSigner, SnpTcb, TdxLookup, endorsement_lookup,
-    nvidia_manifests,
+    Lookup, PckAuthority, SnpLookup, SnpProduct, SnpSigner, SnpTcb, TdxLookup, device_subject,
+    endorsement_lookup, nvidia_manifests,
 };
 pub use nonce::Nonce;
 pub use nvidia::{NvidiaDevice, explain_reference_manifest};

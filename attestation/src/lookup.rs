@@ -2,6 +2,7 @@
 //!
 //! It only chooses which documents to fetch: the Verifier finds out whether they fit.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -10,7 +11,7 @@ use crate::nvidia;
 use crate::snp::{Generation, Leaf, Report, SigningKey, TcbVersion};
 use crate::tdx::{PCK_CA_NAMES, Pck, Quote};
 use crate::x509::{Certificate, pem_certificates};
-use crate::{AzureEvidence, BundleError, PlatformTag};
+use crate::{AzureEvidence, BundleError, DeviceKind, PlatformTag};
 
 /// The request that evidence leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,6 +168,20 @@ pub fn endorsement_lookup(platform: PlatformTag, evidence: &[u8]) -> Result<Look
 /// from the GPU's report; `None` if it is no report of a GPU.
 pub fn nvidia_manifests(report: &[u8]) -> Option<(String, String)> {
     nvidia::manifests(&nvidia::Report::parse(report)?)
+}
+
+/// The name under which the endorsements of a device are cached: the names of its manifests, and the
+/// serial number of the certificate that NVIDIA gave the chip. `None` for devices about which nothing
+/// is published by name. Unverified: it only chooses what to look up.
+pub fn device_subject(kind: DeviceKind, evidence: &[u8], certificates: &[u8]) -> Option<Vec<u8>> {
+    if kind != DeviceKind::NvidiaGpu {
+        return None;
+    }
+    let (driver, vbios) = nvidia_manifests(evidence)?;
+    let chain = pem_certificates(certificates).ok()?;
+    let chip = Certificate::parse(chain.get(1)?).ok()?;
+    let subject = format!("{driver} {vbios} {}", hex::encode(chip.serial));
+    Some(subject.into_bytes())
 }
 
 fn of_report(bytes: &[u8]) -> Option<Lookup> {

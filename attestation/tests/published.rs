@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use attestation::{
     EndorsementKind, Endorsements, Lookup, PckAuthority, PlatformTag, SnpSigner, UnixTime,
-    endorsement_lookup, is_authentic, is_pck_authority, pem_certificates, published,
+    certificates_in_pem, endorsement_lookup, is_authentic, is_pck_authority, published,
 };
 
 const SNP: PlatformTag = PlatformTag::AmdSevSnp;
@@ -202,7 +202,7 @@ fn documents_tell_their_dates() {
 fn only_what_the_manufacturer_signed_is_authentic() {
     let Some(folder) = vectors() else { return };
     let (parts, endorsements) = collateral(&folder, "b0c06f000000-eval18-20251118T193814Z-bfd3c5e2.json");
-    let authorities = pem_certificates(parts["pck_crl_issuer_chain"].as_str().expect("PEM").as_bytes())
+    let authorities = certificates_in_pem(parts["pck_crl_issuer_chain"].as_str().expect("PEM").as_bytes())
         .expect("certificates");
     let mut all = endorsements.clone();
     all.insert(

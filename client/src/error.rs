@@ -7,6 +7,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use attestation::{AppraisalError, BundleError, PolicyError};
 use audit::AuditError;
+use endorser::EndorserError;
 use thiserror::Error;
 
 /// Exit status of a command that was refused by appraisal.
@@ -82,6 +83,9 @@ pub enum ClientError {
     /// What should be a bundle of evidence is none.
     #[error("{0}")]
     Bundle(#[from] BundleError),
+    /// Endorsements could not be fetched, kept or taken in.
+    #[error("{0}")]
+    Endorser(#[from] EndorserError),
     /// Accepted evidence names a key that cannot be bound, or the policy's age has run out.
     #[error("the attested key cannot be used: {0}")]
     Key(String),
@@ -219,6 +223,7 @@ impl ClientError {
             Self::Malformed { .. } => "malformed",
             Self::Appraisal(error) => error.code(),
             Self::Bundle(error) => error.code(),
+            Self::Endorser(error) => error.code(),
             Self::Key(_) => "key-unusable",
             Self::Unreachable { .. } => "host-unreachable",
             Self::TimedOut { .. } => "host-timeout",
@@ -256,6 +261,7 @@ impl ClientError {
             }
             Self::Appraisal(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
+            Self::Endorser(error) => error.hint(),
             Self::Unreachable { .. } | Self::TimedOut { .. } => {
                 "check the URL, and that the host is running and its port is open"
             }
@@ -289,6 +295,11 @@ impl ClientError {
             Self::Appraisal(error) => error.exit_code(),
             Self::Shared(error) => error.exit_code(),
             Self::Bundle(error) => error.exit_code(),
+            Self::Endorser(EndorserError::Rollback { .. }) => EXIT_REJECTED,
+            Self::Endorser(EndorserError::ArchiveVersion(_)) => EXIT_UNSUPPORTED,
+            Self::Endorser(
+                EndorserError::Archive(_) | EndorserError::Document { .. } | EndorserError::Evidence(_),
+            ) => EXIT_MALFORMED,
             Self::Audit { .. } | Self::Receipt(_) => EXIT_REJECTED,
             Self::Malformed { .. } => EXIT_MALFORMED,
             _ => EXIT_OTHER,

@@ -55,6 +55,7 @@ async fn run_async(command: Command, output: Output) -> Result<u8, ClientError> 
         Command::Audit(client::cli::Audit::Verify(verify)) => {
             commands::audit_verify::run(verify, output).await
         }
+        Command::Endorsements(endorsements) => commands::endorsements::run(endorsements, output).await,
         Command::Up(up) => client::up::run(up, output).await,
         _ => unreachable!("the other commands need no runtime"),
     }

@@ -100,6 +100,9 @@ impl EnclaveError {
             Self::Model { .. } => "seal a model of a supported architecture",
             Self::Keys(_) => "the system's random generator must work",
             Self::Evidence(_) => "the platform must provide a TEE and its attestation interface",
+            Self::Devices { .. } => {
+                "compare [devices] in enclave.toml with `adyton inspect` of a GPU's report; fill the host's cache of endorsements"
+            }
             Self::Channel(_) => "the channel folder must exist and be writable by the enclave",
             Self::BrokerUnavailable(_) => "start the broker; the enclave keeps asking",
             Self::BrokerUntrusted(_) => "broker.spki_sha256 must be that of the broker's certificate",

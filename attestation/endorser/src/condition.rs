@@ -72,7 +72,12 @@ pub(crate) fn dates(kind: EndorsementKind, document: &[u8]) -> Result<Option<Pub
             number: None,
         }));
     }
-    published(kind, document).map_err(|_| EndorserError::Document { kind })
+    let mut dates = published(kind, document).map_err(|_| EndorserError::Document { kind })?;
+    if let Some(dates) = &mut dates {
+        // A name in a document that nobody signed must not command a terminal.
+        dates.issuer.retain(|c| !c.is_control());
+    }
+    Ok(dates)
 }
 
 /// Judges what is kept in a place; `required` are the kinds that must be there.

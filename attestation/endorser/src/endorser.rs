@@ -121,9 +121,9 @@ impl Endorser {
         now: UnixTime,
     ) -> Result<Served, EndorserError> {
         let subject = gpu.subject();
-        let place = Place::of_gpu(&subject)?;
-        let required = place.required(Some(&subject));
-        self.serve(place, &subject, required, Request::Gpu(gpu), ages, now)
+        let place = Place::of_gpu(subject)?;
+        let required = place.required(Some(subject));
+        self.serve(place, subject, required, Request::Gpu(gpu), ages, now)
             .await
     }
 

@@ -282,21 +282,4 @@ impl EndorserError {
             EndorserError::ArchiveVersion(_) => "use a newer adyton",
         }
     }
-
-    /// Whether this says only that the service could not be reached or could not answer now.
-    pub fn is_about_reachability(&self) -> bool {
-        matches!(
-            self,
-            EndorserError::Unreachable { .. }
-                | EndorserError::UntrustedServer { .. }
-                | EndorserError::TimedOut { .. }
-                | EndorserError::Busy { .. }
-                | EndorserError::NotPublished { .. }
-                | EndorserError::Refused { .. }
-                | EndorserError::Redirected { .. }
-                | EndorserError::TooLarge { .. }
-                | EndorserError::Content { .. }
-                | EndorserError::Inconsistent { .. }
-        )
-    }
 }

@@ -9,7 +9,7 @@
 //! A VLEK certificate is not published: its provider hands it out with the reports.
 
 use attestation::{
-    EndorsementKind, Endorsements, SnpLookup, SnpProduct, SnpSigner, pem_certificates, published,
+    EndorsementKind, Endorsements, SnpLookup, SnpProduct, SnpSigner, certificates_in_pem, published,
 };
 
 use crate::asn1::CertificateNames;
@@ -152,7 +152,7 @@ fn vcek_path(product: &SnpProduct) -> String {
 /// The first of two certificates, if they are the intermediate and the root of `product`. The root is
 /// left out: roots are built in.
 pub(crate) fn intermediate_of(chain: &[u8], signer: SnpSigner, product: &SnpProduct) -> Option<Vec<u8>> {
-    let chain = pem_certificates(chain)?;
+    let chain = certificates_in_pem(chain)?;
     let [intermediate, root] = &chain[..] else {
         return None;
     };

@@ -11,7 +11,7 @@
 //! both are asked for once more.
 
 use attestation::{
-    EndorsementKind, Endorsements, PckAuthority, Published, TdxLookup, pem_certificates, published,
+    EndorsementKind, Endorsements, PckAuthority, Published, TdxLookup, certificates_in_pem, published,
 };
 
 use crate::service::{RootCrl, Update};
@@ -171,7 +171,7 @@ fn issuer_chain(answer: &Answer, header: &str) -> Option<Vec<u8>> {
         return None;
     };
     let chain = percent_decoded(value.as_bytes())?;
-    (pem_certificates(&chain)?.len() == 2).then_some(chain)
+    (certificates_in_pem(&chain)?.len() == 2).then_some(chain)
 }
 
 /// RFC 3986 section 2.1. A plus sign is itself: base64 has them.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use attestation::{EndorsementKind, PlatformTag};
+use attestation::{DeviceKind, EndorsementKind, PlatformTag};
 use sha2::{Digest as _, Sha256};
 
 use crate::EndorserError;
@@ -10,7 +10,7 @@ use crate::cache::bound;
 
 pub(crate) const SUBJECT_BYTES_MAX: usize = 256;
 /// Folder of GPUs: their evidence travels beside a platform's, so they are no platform of their own.
-const NVIDIA_GPU: &str = "nvidia-gpu";
+const NVIDIA_GPU: &str = DeviceKind::NvidiaGpu.as_str();
 const CHIP_ID_BYTES: usize = 64;
 const FMSPC_BYTES: usize = 6;
 

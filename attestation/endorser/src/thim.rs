@@ -3,7 +3,7 @@
 //!
 //! The answer is for the processor that the machine runs on now; a report of another one is refused.
 
-use attestation::{EndorsementKind, Endorsements, SnpProduct, SnpSigner, pem_certificates};
+use attestation::{EndorsementKind, Endorsements, SnpProduct, SnpSigner, certificates_in_pem};
 use serde::Deserialize;
 
 use crate::kds::intermediate_of;
@@ -37,7 +37,7 @@ impl Thim<'_> {
         let answer = self.transport.ask(&question).await?;
         let certification: Certification = serde_json::from_slice(&answer.body)
             .map_err(|_| question.wrong("not JSON with vcekCert and certificateChain"))?;
-        let leaf = pem_certificates(certification.vcek_cert.as_bytes())
+        let leaf = certificates_in_pem(certification.vcek_cert.as_bytes())
             .filter(|certificates| certificates.len() == 1)
             .and_then(|mut certificates| certificates.pop())
             .filter(|leaf| product.is_named_by(SnpSigner::Vcek, leaf))

@@ -6,7 +6,6 @@
 //!    again after a pause that doubles, with jitter, or after what Retry-After says if that is near.
 //! 4. What stays as it is (404, other refusals, an untrusted certificate, too long an answer) is not.
 
-use std::error::Error as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

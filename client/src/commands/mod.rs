@@ -3,6 +3,7 @@
 pub mod audit_verify;
 pub mod chat;
 pub mod completions;
+pub mod endorsements;
 pub mod inspect;
 pub mod policy;
 pub mod proxy;

@@ -126,7 +126,7 @@ pub fn issue(
 }
 
 /// `90s`, `15m`, `12h`, `30d`.
-fn parse_duration(text: &str) -> Result<u64, ClientError> {
+pub(crate) fn parse_duration(text: &str) -> Result<u64, ClientError> {
     let wrong = || {
         ClientError::Usage(format!(
             "`{text}` is not a duration; write 90s, 15m, 12h or 30d (at most ten years)"

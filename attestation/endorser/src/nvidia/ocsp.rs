@@ -32,7 +32,7 @@ const NULL: u8 = 0x05;
 const BOOLEAN: u8 = 0x01;
 const NONCE_BYTES: usize = 32;
 const CHAIN_MAX: usize = 8;
-const RESPONSES_MAX: usize = 32;
+const RESPONSES_MAX: usize = 64;
 const SUCCESSFUL: &[u8] = &[0];
 
 const fn context(number: u8) -> u8 {
