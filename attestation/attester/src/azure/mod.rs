@@ -155,8 +155,8 @@ impl Azure {
 impl Attester for Azure {
     fn platform(&self) -> PlatformTag {
         match self.hardware {
-            Hardware::Snp => PlatformTag::AmdSevSnp,
-            Hardware::Tdx => PlatformTag::IntelTdx,
+            Hardware::Snp => PlatformTag::AzureAmdSevSnp,
+            Hardware::Tdx => PlatformTag::AzureIntelTdx,
         }
     }
 

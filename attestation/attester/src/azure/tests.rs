@@ -478,9 +478,9 @@ fn hardware_that_changes_is_refused() {
     let snp = vector("azure-snp-milan-v2-kinvolk").expect("it was there");
     machine.load(&snp);
     let azure = machine.open(nowhere());
-    assert_eq!(azure.platform(), PlatformTag::AmdSevSnp);
+    assert_eq!(azure.platform(), PlatformTag::AzureAmdSevSnp);
     machine.load(&tdx);
-    assert_eq!(machine.open(nowhere()).platform(), PlatformTag::IntelTdx);
+    assert_eq!(machine.open(nowhere()).platform(), PlatformTag::AzureIntelTdx);
     assert_eq!(
         azure.evidence(&[1; 64]).expect_err("it changed").code(),
         "attester-tpm-malformed"
@@ -500,7 +500,7 @@ fn the_vtpm_is_what_azure_is_detected_by() {
     machine.load(&report);
     let detected = detect().expect("Azure");
     assert_eq!(detected.source, Source::Azure);
-    assert_eq!(detected.attester.platform(), PlatformTag::IntelTdx);
+    assert_eq!(detected.attester.platform(), PlatformTag::AzureIntelTdx);
     let here: Vec<Source> = detected
         .findings
         .iter()
