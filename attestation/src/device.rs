@@ -2,7 +2,7 @@
 //!
 //! A device is bound to the processor's evidence in both directions: the statement lists the digest of
 //! each device's certificate, so that `report_data` commits to them, and the nonce that the device
-//! signs is [`device_nonce`] of that same `report_data`. A device of another machine that is asked with the same
+//! signs is [`device_nonce`] of that same `report_data`, a vTPM's [`crate::vtpm_qualifying_data`]. A device of another machine that is asked with the same
 //! relying party's nonce answers for another `report_data`.
 //!
 //! One entry of the bundle's array is a deterministic CBOR map with integer keys, all required:

@@ -62,7 +62,8 @@ pub use event_log::{
 };
 pub use fields::{Field, FieldValue};
 pub use gce::vtpm::{
-    GceVtpmEvidence, VtpmExplanation, explain_gce_ak_certificates, explain_gce_vtpm, explain_gce_vtpm_quote,
+    GceVtpmEvidence, GceVtpmQuestion, VtpmExplanation, explain_gce_ak_certificates, explain_gce_vtpm,
+    explain_gce_vtpm_quote,
 };
 pub use inspect::{Kind, PublishedNames, certificates_in_pem, inspect, published_names, recognise};
 pub use lookup::{

@@ -19,9 +19,7 @@ use super::{rules, settings};
 use crate::PlatformTag;
 use crate::claims::Claims;
 use crate::endorsements::{EndorsementKind, Endorsements};
-use crate::event_log::{EventLog, RegisterLayout};
 use crate::examination::Examination;
-use crate::fields::{Field, Fields};
 use crate::policy::{AzureException, AzurePolicy, SnpPolicy, TdxPolicy};
 use crate::simulated::SignatureDomain;
 use crate::snp::{self, Generation};
@@ -101,13 +99,14 @@ pub(crate) fn examine(examination: &mut Examination, evidence: &Evidence<'_>) ->
             pcr_values: parts.pcr_values,
             bank: HashAlgorithm::Sha256,
             pcrs: &evidence.policy.pcrs,
+            event_log: evidence.event_log,
             qualifying_data: evidence.qualifying_data,
         },
     );
-    let boot = event_log(examination, evidence, parts.pcr_values);
     let claims = processor(examination, evidence, &parts, &hcl, report_data.as_ref())?;
+    let (vtpm, boot) = vtpm?;
     Some(Claims {
-        vtpm: Some(vtpm?),
+        vtpm: Some(vtpm),
         boot,
         ..claims
     })
@@ -188,52 +187,6 @@ fn certificates(examination: &mut Examination, evidence: &Evidence<'_>, key: Opt
     };
     let modulus = key.map(|key| key.modulus.as_slice());
     chain::examine(examination, &parsed, evidence.anchor, modulus, &CHAIN_RULES);
-}
-
-/// A log explains PCRs whose values the quote vouches for: it must replay to each that it measures into, of
-/// those that were quoted. What it says of the boot, once it does.
-fn event_log(examination: &mut Examination, evidence: &Evidence<'_>, pcr_values: &[u8]) -> Vec<Field> {
-    let Some(bytes) = evidence.event_log else {
-        examination.check(
-            &rules::EVENT_LOG,
-            true,
-            "a log that replays, or none",
-            "none; PCRs are compared",
-        );
-        return Vec::new();
-    };
-    let (other, found, log) = match EventLog::parse(bytes) {
-        Err(error) => (true, error.to_string(), None),
-        Ok(log) if log.layout() != RegisterLayout::Pcr => {
-            (true, String::from("a log of other registers"), None)
-        }
-        Ok(log) => {
-            let quoted = evidence.policy.pcrs.selection().iter().zip(pcr_values.chunks(32));
-            let other = quoted
-                .filter(|(pcr, _)| log.registers().contains(&u32::from(*pcr)))
-                .find(|(pcr, value)| {
-                    log.replay_sha256(u32::from(*pcr))
-                        .is_none_or(|replayed| replayed != **value)
-                })
-                .map(|(pcr, _)| pcr);
-            let found = other.map_or_else(
-                || format!("{} events", log.events().len()),
-                |pcr| format!("PCR {pcr} is another"),
-            );
-            (other.is_some(), found, Some(log))
-        }
-    };
-    examination.check(
-        &rules::EVENT_LOG,
-        !other,
-        "a log that replays to the quoted PCRs",
-        found,
-    );
-    let mut fields = Fields::default();
-    if let Some(log) = log.filter(|_| !other) {
-        log.boot_fields(&mut fields);
-    }
-    fields.into_vec()
 }
 
 /// The processor's own examination. It finds the hash of the runtime data where a guest without

@@ -25,7 +25,7 @@ mod runtime;
 mod settings;
 mod td_report;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use evidence::AzureEvidence;
 pub(crate) use evidence::subject;

@@ -95,6 +95,12 @@ impl EventLog {
         self.bytes_used
     }
 
+    /// The log without the events of other registers, for whoever knows nothing of these.
+    pub(crate) fn only(mut self, is_known: impl Fn(u32) -> bool) -> Self {
+        self.events.retain(|event| is_known(event.register));
+        self
+    }
+
     /// The first event whose digest is not that of its data although its type says that it should be.
     pub(crate) fn disagreeing(&self) -> Option<(usize, &Event)> {
         self.events

@@ -17,7 +17,6 @@ use alloc::vec::Vec;
 use super::instance::{INSTANCE_INFO, Instance};
 use super::vtpm_rules as rules;
 use crate::clause::Clause;
-use crate::endorsements::{EndorsementKind, Endorsements};
 use crate::examination::{Examination, Rule};
 use crate::policy::GceVtpmPolicy;
 use crate::tpm::evidence::Parts;
@@ -71,7 +70,10 @@ impl GceVtpmEvidence {
 pub(crate) struct VtpmEvidence<'a> {
     /// The encoding of [`GceVtpmEvidence`].
     pub(crate) evidence: &'a [u8],
-    pub(crate) endorsements: &'a Endorsements,
+    /// PEM, leaf first.
+    pub(crate) certificates: &'a [u8],
+    /// What was measured into the PCRs, event by event, if that was sent.
+    pub(crate) event_log: Option<&'a [u8]>,
     pub(crate) policy: &'a GceVtpmPolicy,
     /// Google's root for vTPM keys.
     pub(crate) anchor: &'a TrustAnchor,
@@ -110,20 +112,18 @@ pub(crate) fn examine(examination: &mut Examination, evidence: &VtpmEvidence<'_>
     let decoded = examination.require(&rules::EVIDENCE, decoded.ok(), "vTPM evidence", fault);
     let key = decoded
         .as_ref()
-        .and_then(|decoded| quote(examination, decoded, evidence.policy, evidence.qualifying_data));
-    let chain = evidence.endorsements.document(EndorsementKind::VtpmAkChain);
+        .and_then(|decoded| quote(examination, decoded, evidence));
     let modulus = key.as_ref().map(|key| key.modulus);
-    certificates(examination, chain, evidence.policy, evidence.anchor, modulus);
+    certificates(examination, evidence, modulus);
 }
 
 fn quote<'a>(
     examination: &mut Examination,
-    evidence: &'a GceVtpmEvidence,
-    policy: &GceVtpmPolicy,
-    qualifying_data: Option<&[u8]>,
+    decoded: &'a GceVtpmEvidence,
+    evidence: &VtpmEvidence<'_>,
 ) -> Option<AttestationKey<'a>> {
-    let key = AttestationKey::parse(&evidence.ak_public);
-    let found = format!("{} bytes of another shape", evidence.ak_public.len());
+    let key = AttestationKey::parse(&decoded.ak_public);
+    let found = format!("{} bytes of another shape", decoded.ak_public.len());
     let key = examination.require(&rules::PUBLIC, key, "an RSA key for RSASSA with SHA-256", found);
     if let Some(key) = &key {
         examination.check(
@@ -136,26 +136,21 @@ fn quote<'a>(
     tpm::examine(
         examination,
         &tpm::Quote {
-            message: &evidence.quote_message,
-            signature: &evidence.quote_signature,
+            message: &decoded.quote_message,
+            signature: &decoded.quote_signature,
             key: key.as_ref().map(|key| &key.key),
-            pcr_values: &evidence.pcr_values,
+            pcr_values: &decoded.pcr_values,
             bank: HashAlgorithm::Sha256,
-            pcrs: &policy.pcrs,
-            qualifying_data,
+            pcrs: &evidence.policy.pcrs,
+            event_log: evidence.event_log,
+            qualifying_data: evidence.qualifying_data,
         },
     );
     key
 }
 
-fn certificates(
-    examination: &mut Examination,
-    document: Option<&[u8]>,
-    policy: &GceVtpmPolicy,
-    anchor: &TrustAnchor,
-    modulus: Option<&[u8]>,
-) {
-    let ders = document.and_then(chain::certificates).unwrap_or_default();
+fn certificates(examination: &mut Examination, evidence: &VtpmEvidence<'_>, modulus: Option<&[u8]>) {
+    let ders = chain::certificates(evidence.certificates).unwrap_or_default();
     let parsed = ders.iter().map(|der| Certificate::parse(der).ok());
     let parsed = parsed
         .collect::<Option<Vec<_>>>()
@@ -165,14 +160,14 @@ fn certificates(
     else {
         return;
     };
-    chain::examine(examination, &parsed, anchor, modulus, &CHAIN_RULES);
+    chain::examine(examination, &parsed, evidence.anchor, modulus, &CHAIN_RULES);
     let leaf = parsed.first();
     let extension = leaf.and_then(|leaf| leaf.extension(INSTANCE_INFO));
     let instance = extension.and_then(|extension| Instance::parse(extension).ok());
     let expected = "the instance info of a virtual machine";
     if let Some(instance) = examination.require(&rules::INSTANCE, instance, expected, "missing or malformed")
     {
-        accepted(examination, &instance, policy);
+        accepted(examination, &instance, evidence.policy);
     }
 }
 
@@ -210,45 +205,76 @@ pub struct VtpmExplanation {
     pub error: Option<AppraisalError>,
 }
 
-/// Examines a quote of a Google Compute Engine VM's vTPM and the certificates of its key, clause by clause.
+/// What one examines, beside the parts of evidence: under which policy, for which qualifying data, when.
+#[derive(Clone, Copy, Debug)]
+pub struct GceVtpmQuestion<'a> {
+    /// What is accepted.
+    pub policy: &'a GceVtpmPolicy,
+    /// What the vTPM was asked to sign.
+    pub qualifying_data: &'a [u8],
+    /// The verifier's time.
+    pub now: UnixTime,
+}
+
+/// Examines a quote of a Google Compute Engine VM's vTPM, the certificates of its key (PEM, leaf first) and
+/// the log behind it, clause by clause.
 pub fn explain_gce_vtpm(
     evidence: &[u8],
-    endorsements: &Endorsements,
-    policy: &GceVtpmPolicy,
-    qualifying_data: &[u8],
-    now: UnixTime,
+    certificates: &[u8],
+    event_log: Option<&[u8]>,
+    question: &GceVtpmQuestion<'_>,
 ) -> VtpmExplanation {
-    let mut examination = Examination::new(now);
+    let mut examination = Examination::new(question.now);
     let evidence = VtpmEvidence {
         evidence,
-        endorsements,
-        policy,
+        certificates,
+        event_log,
+        policy: question.policy,
         anchor: &roots::google_vtpm(),
-        qualifying_data: Some(qualifying_data),
+        qualifying_data: Some(question.qualifying_data),
     };
     examine(&mut examination, &evidence);
     conclude(examination, &RULES)
 }
 
-/// Examines the certificates alone (PEM, leaf first): no quote says that anybody holds their key.
-pub fn explain_gce_ak_certificates(chain: &[u8], policy: &GceVtpmPolicy, now: UnixTime) -> VtpmExplanation {
-    let mut examination = Examination::new(now);
-    certificates(&mut examination, Some(chain), policy, &roots::google_vtpm(), None);
-    conclude(examination, &[CERTIFICATE_RULES])
-}
-
-/// Examines the quote alone: nobody says whose key it is.
-pub fn explain_gce_vtpm_quote(
-    evidence: &GceVtpmEvidence,
+/// Examines the certificates alone: no quote says that anybody holds their key.
+pub fn explain_gce_ak_certificates(
+    certificates: &[u8],
     policy: &GceVtpmPolicy,
-    qualifying_data: &[u8],
     now: UnixTime,
 ) -> VtpmExplanation {
     let mut examination = Examination::new(now);
+    let evidence = VtpmEvidence {
+        evidence: &[],
+        certificates,
+        event_log: None,
+        policy,
+        anchor: &roots::google_vtpm(),
+        qualifying_data: None,
+    };
+    self::certificates(&mut examination, &evidence, None);
+    conclude(examination, &[CERTIFICATE_RULES])
+}
+
+/// Examines the quote alone, and the log behind it: nobody says whose key it is.
+pub fn explain_gce_vtpm_quote(
+    evidence: &GceVtpmEvidence,
+    event_log: Option<&[u8]>,
+    question: &GceVtpmQuestion<'_>,
+) -> VtpmExplanation {
+    let mut examination = Examination::new(question.now);
     let fault = evidence.encode().err().map(|error| error.to_string());
     let found = fault.clone().unwrap_or_else(|| String::from("vTPM evidence"));
     examination.check(&rules::EVIDENCE, fault.is_none(), "vTPM evidence", found);
-    quote(&mut examination, evidence, policy, Some(qualifying_data));
+    let asked = VtpmEvidence {
+        evidence: &[],
+        certificates: &[],
+        event_log,
+        policy: question.policy,
+        anchor: &roots::google_vtpm(),
+        qualifying_data: Some(question.qualifying_data),
+    };
+    quote(&mut examination, evidence, &asked);
     conclude(examination, &[QUOTE_RULES, tpm::RULES])
 }
 

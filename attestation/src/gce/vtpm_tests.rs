@@ -2,21 +2,29 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
+use attester::Attester as _;
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
+use simulated::Flavor;
 
 use super::{
-    GceVtpmEvidence, RULES, VtpmEvidence, VtpmExplanation, conclude, examine, explain_gce_ak_certificates,
-    explain_gce_vtpm, explain_gce_vtpm_quote,
+    GceVtpmEvidence, GceVtpmQuestion, RULES, VtpmEvidence, VtpmExplanation, conclude, examine,
+    explain_gce_ak_certificates, explain_gce_vtpm, explain_gce_vtpm_quote,
 };
+use crate::azure::tests::platform;
 use crate::clause::Outcome;
+use crate::event_log::EventKind;
 use crate::examination::Examination;
 use crate::policy::GceVtpmPolicy;
 use crate::tpm::testkit::{
-    ATTRIBUTES, Failed, Issue, Message, NOW, RsaKey, another_key, attestation_key, extension, failed,
+    ATTRIBUTES, Failed, Issue, Log, Message, NOW, RsaKey, another_key, attestation_key, extension, failed,
     intermediate, pem, public_area, root, tlv, utf8, vectors,
 };
 use crate::x509::TrustAnchor;
-use crate::{EndorsementKind, Endorsements, UnixTime};
+use crate::{
+    AppraisalPolicy, Bundle, DeviceEvidence, DeviceKind, EndorsementKind, Endorsements, Nonce, PlatformTag,
+    Role, StatementFields, UnixTime, Verifier, vtpm_qualifying_data,
+};
 
 const ASKED: [u8; 32] = [0x5a; 32];
 const INSTANCE: u64 = 0xff00_0000_0000_0001;
@@ -78,10 +86,19 @@ fn leaf(key: &RsaKey, info: &[u8]) -> Vec<u8> {
     leaf.issue()
 }
 
+fn question<'a>(policy: &'a GceVtpmPolicy, qualifying_data: &'a [u8]) -> GceVtpmQuestion<'a> {
+    GceVtpmQuestion {
+        policy,
+        qualifying_data,
+        now: NOW,
+    }
+}
+
 /// Evidence in the making.
 struct Case {
     evidence: GceVtpmEvidence,
     chain: Option<Vec<Vec<u8>>>,
+    event_log: Option<Vec<u8>>,
     policy: String,
 }
 
@@ -96,6 +113,7 @@ impl Case {
                 pcr_values: values(),
             },
             chain: Some(alloc::vec![leaf(attestation_key(), &ours()), intermediate()]),
+            event_log: None,
             policy: POLICY.into(),
         }
     }
@@ -108,14 +126,11 @@ impl Case {
     }
 
     fn explained(&self, encoded: &[u8]) -> VtpmExplanation {
-        let mut endorsements = Endorsements::new();
-        if let Some(chain) = &self.chain {
-            endorsements.insert(EndorsementKind::VtpmAkChain, pem(chain));
-        }
         let mut examination = Examination::new(NOW);
         let evidence = VtpmEvidence {
             evidence: encoded,
-            endorsements: &endorsements,
+            certificates: &self.chain.as_deref().map(pem).unwrap_or_default(),
+            event_log: self.event_log.as_deref(),
             policy: &GceVtpmPolicy::from_toml(&self.policy).expect("the policy reads"),
             anchor: &TrustAnchor::parse(&root()).expect("a root"),
             qualifying_data: Some(&ASKED),
@@ -144,11 +159,9 @@ fn a_certified_quote_of_our_instance_passes() {
     let encoded = Case::new().evidence.encode().expect("it fits");
     assert!(Case::new().explained(&encoded).error.is_none());
     // Google's own root did not issue the test's certificates.
-    let mut endorsements = Endorsements::new();
     let chain = pem(&Case::new().chain.expect("a chain"));
-    endorsements.insert(EndorsementKind::VtpmAkChain, chain);
     let policy = GceVtpmPolicy::from_toml(POLICY).expect("the policy reads");
-    let explanation = explain_gce_vtpm(&encoded, &endorsements, &policy, &ASKED, NOW);
+    let explanation = explain_gce_vtpm(&encoded, &chain, None, &question(&policy, &ASKED));
     assert_eq!(failed(&explanation.clauses), ["gce-vtpm-chain"].into());
 }
 
@@ -220,6 +233,102 @@ fn the_quote_is_examined_as_any_other() {
     let mut case = Case::new();
     case.evidence.quote_signature[9] ^= 1;
     case.refused(&["vtpm-quote-signature"]);
+}
+
+#[test]
+fn a_log_of_another_boot_is_refused() {
+    let mut case = Case::new();
+    let log = Log::default().event(0, EventKind::SEPARATOR, &[0; 4]);
+    case.event_log = Some(log.bytes());
+    case.refused(&["vtpm-event-log"]);
+    // PCR 2 was not quoted.
+    case.event_log = Some(Log::default().event(2, EventKind::SEPARATOR, &[0; 4]).bytes());
+    case.refused(&[]);
+}
+
+/// In a bundle the vTPM is a device: listed by the statement, asked with a hash of its report data. Its
+/// certificates here are not Google's, which is all that may be wrong.
+#[test]
+fn as_a_device_it_is_bound_to_the_processors_report_data() {
+    let leaf = leaf(attestation_key(), &ours());
+    let fields = StatementFields {
+        role: Role::Broker,
+        key_configs: alloc::vec![1],
+        receipt_key: [1; 32],
+        tls_spki_sha256: [2; 32],
+        wrap_key: alloc::vec![3],
+        boot_id: [4; 16],
+        model_digests: Vec::new(),
+        config_digest: [5; 32],
+        policy_digest: [0; 32],
+        key_lifetime_seconds: 60,
+        software_version: "test".into(),
+        device_digests: alloc::vec![Sha256::digest(&leaf).into()],
+    };
+    let statement = fields.encode().expect("a statement");
+    let nonce = Nonce::from_bytes([6; 32]);
+    let report_data = statement.report_data(&nonce);
+    let attester = platform().attester(Flavor::Snp, [9; 48], [0; 32]);
+    let collected = attester.evidence(&report_data).expect("evidence");
+    let device = |asked: &[u8]| {
+        let message = Message::new(asked, &[0, 7], &values()).encode();
+        let evidence = GceVtpmEvidence {
+            quote_signature: attestation_key().sign(&message),
+            quote_message: message,
+            ..Case::new().evidence
+        };
+        let mut endorsements = Endorsements::new();
+        endorsements.insert(EndorsementKind::VtpmAkChain, pem(&[intermediate()]));
+        DeviceEvidence {
+            kind: DeviceKind::GceVtpm,
+            evidence: evidence.encode().expect("it fits"),
+            certificates: pem(core::slice::from_ref(&leaf)),
+            endorsements,
+        }
+    };
+    let policy = |vtpm: &str| {
+        format!(
+            "version = 1\nrole = \"broker\"\nevidence_age_seconds_max = 60\ncollateral_age_seconds_max = 60\n\
+             config_digests = [\"{}\"]\n{vtpm}\n{}",
+            "05".repeat(32),
+            platform().policy_fragment(Flavor::Snp, &[9; 48])
+        )
+    };
+    let wanted = policy(&format!(
+        "[gce_vtpm]\n{}",
+        POLICY.replace("[pcrs]", "[gce_vtpm.pcrs]")
+    ));
+    let failed = |policy: &str, devices: Vec<DeviceEvidence>| {
+        let bundle = Bundle {
+            platform: PlatformTag::SimulatedAmdSevSnp,
+            evidence: collected.evidence.clone(),
+            statement: statement.statement_bytes().to_vec(),
+            event_log: None,
+            endorsements: Endorsements::decode(&collected.endorsements.encode()).expect("endorsements"),
+            devices,
+        };
+        let verifier = Verifier::new(AppraisalPolicy::from_toml(policy).expect("the policy reads"));
+        failed(&verifier.explain(&bundle, &nonce, NOW).clauses)
+    };
+    let good = device(&vtpm_qualifying_data(&report_data));
+    assert_eq!(
+        failed(&wanted, alloc::vec![good.clone()]),
+        ["gce-vtpm-chain"].into()
+    );
+    // Asked by somebody else, or with the nonce of another kind of device.
+    for asked in [&[0x5a; 32][..], &crate::device_nonce(&report_data)] {
+        let failed = failed(&wanted, alloc::vec![device(asked)]);
+        assert_eq!(failed, ["gce-vtpm-chain", "vtpm-extra-data"].into());
+    }
+    // Not asked for, missing, doubled.
+    assert_eq!(
+        failed(&policy(""), alloc::vec![good.clone()]),
+        ["devices-accepted"].into()
+    );
+    let missing = failed(&wanted, Vec::new());
+    assert_eq!(missing, ["devices-accepted", "statement-devices"].into());
+    let doubled = failed(&wanted, alloc::vec![good.clone(), good]);
+    assert!(doubled.is_superset(&["devices-accepted", "statement-devices"].into()));
 }
 
 #[test]
@@ -298,14 +407,14 @@ fn a_real_quote_holds_alone() {
     let policy = POLICY.split_once("[pcrs]").expect("a table").0;
     let policy = format!("{policy}[pcrs]\n{}23 = [\"{}\"]", any.concat(), "00".repeat(32));
     let policy = GceVtpmPolicy::from_toml(&policy).expect("the policy reads");
-    let explanation = explain_gce_vtpm_quote(&evidence, &policy, &[0x90, 0x09], NOW);
+    let explanation = explain_gce_vtpm_quote(&evidence, None, &question(&policy, &[0x90, 0x09]));
     assert_eq!(failed(&explanation.clauses), ["vtpm-pcr-digest"].into());
     let skipped = explanation
         .clauses
         .iter()
         .filter(|clause| clause.outcome == Outcome::Skipped);
     assert_eq!(skipped.count(), 0);
-    let explanation = explain_gce_vtpm_quote(&evidence, &policy, &[0x90], NOW);
+    let explanation = explain_gce_vtpm_quote(&evidence, None, &question(&policy, &[0x90]));
     assert_eq!(
         failed(&explanation.clauses),
         ["vtpm-extra-data", "vtpm-pcr-digest"].into()
@@ -326,6 +435,6 @@ proptest! {
         let _ = GceVtpmEvidence::decode(&bytes);
         let policy = GceVtpmPolicy::from_toml(POLICY).expect("the policy reads");
         prop_assert!(explain_gce_ak_certificates(&bytes, &policy, NOW).error.is_some());
-        prop_assert!(explain_gce_vtpm(&bytes, &Endorsements::new(), &policy, &bytes, NOW).error.is_some());
+        prop_assert!(explain_gce_vtpm(&bytes, &bytes, Some(&bytes), &question(&policy, &bytes)).error.is_some());
     }
 }

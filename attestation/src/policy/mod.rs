@@ -48,6 +48,7 @@ pub struct AppraisalPolicy {
     pub(crate) snp: Option<SnpPolicy>,
     pub(crate) tdx: Option<TdxPolicy>,
     pub(crate) azure: Option<AzurePolicy>,
+    pub(crate) gce_vtpm: Option<GceVtpmPolicy>,
     pub(crate) nvidia: Option<NvidiaPolicy>,
     pub(crate) simulated_snp: Option<SnpPolicy>,
     pub(crate) simulated_tdx: Option<TdxPolicy>,
@@ -70,6 +71,9 @@ struct Document {
     tdx: Option<TdxPolicy>,
     #[serde(default)]
     azure: Option<AzurePolicy>,
+    #[serde(default)]
+    gce_vtpm: Option<GceVtpmPolicy>,
+    #[serde(default)]
     nvidia: Option<NvidiaPolicy>,
     #[serde(default)]
     danger: Danger,
@@ -168,11 +172,13 @@ impl Document {
             snp: self.snp,
             tdx: self.tdx,
             azure: self.azure,
+            gce_vtpm: self.gce_vtpm,
             nvidia: self.nvidia,
             simulated_snp: simulated.snp,
             simulated_tdx: simulated.tdx,
         };
         policy.azure.iter().try_for_each(AzurePolicy::check)?;
+        policy.gce_vtpm.iter().try_for_each(GceVtpmPolicy::check)?;
         if !PlatformTag::ALL
             .into_iter()
             .any(|platform| policy.accepts(platform))

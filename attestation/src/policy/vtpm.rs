@@ -160,7 +160,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Accepted<T> {
     }
 }
 
-/// What is accepted of the vTPM of a Google Compute Engine VM. The host runs that vTPM: its registers
+/// `[gce_vtpm]`: what is accepted of the vTPM of a Google Compute Engine VM, which travels as a device. The host runs that vTPM: its registers
 /// say what booted only as far as the host is believed. `examples/gce-vtpm-policy.toml` documents
 /// every key.
 #[derive(Clone, Debug, Deserialize)]
@@ -179,24 +179,24 @@ pub struct GceVtpmPolicy {
 }
 
 impl GceVtpmPolicy {
-    /// Reads a policy from TOML.
+    /// Reads a policy of its own from TOML: the keys of `[gce_vtpm]`.
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
         let policy: Self = toml::from_str(text)
             .map_err(|error| PolicyError::Syntax(error.to_string().trim_end().to_string()))?;
-        let numbers = policy.instance_ids.listed().iter();
-        for id in numbers {
-            if id
-                .parse::<u64>()
-                .ok()
-                .is_none_or(|number| number.to_string() != *id)
-            {
-                return Err(PolicyError::Value {
-                    key: String::from("instance_ids"),
-                    reason: format!("{id:?} is not a decimal number of 64 bits"),
-                });
-            }
-        }
+        policy.check()?;
         Ok(policy)
+    }
+
+    /// Checks what types cannot.
+    pub(super) fn check(&self) -> Result<(), PolicyError> {
+        let is_decimal = |id: &String| id.parse::<u64>().is_ok_and(|number| number.to_string() == *id);
+        match self.instance_ids.listed().iter().find(|id| !is_decimal(id)) {
+            None => Ok(()),
+            Some(id) => Err(PolicyError::Value {
+                key: String::from("instance_ids"),
+                reason: format!("{id:?} is not a decimal number of 64 bits"),
+            }),
+        }
     }
 }
 

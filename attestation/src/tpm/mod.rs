@@ -4,7 +4,7 @@
 //! 2. [`public`] reads a TPMT_PUBLIC and says whether it is an attestation key, [`signature`] reads
 //!    a TPMT_SIGNATURE.
 //! 3. [`chain`] walks the certificates of an attestation key.
-//! 4. [`quote`] records one clause for each rule of [`rules`].
+//! 4. [`quote`] records one clause for each rule of [`rules`], with [`log`] for what was measured.
 //! 5. [`evidence`] is the encoding in which a quote travels, [`fields`] what people read of it.
 //!
 //! Who runs the virtual TPM, and how its key is tied to the hardware, is for `azure` and `gce` to say.
@@ -14,6 +14,7 @@ pub(crate) mod chain;
 mod cursor;
 pub(crate) mod evidence;
 mod fields;
+mod log;
 mod public;
 mod quote;
 mod rules;

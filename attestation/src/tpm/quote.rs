@@ -5,7 +5,8 @@
 //! 3. It covers exactly the bank and the PCRs that the policy asks for.
 //! 4. The values handed over hash, in the order of the selection, to the digest that was signed.
 //! 5. Each value is one that the policy accepts.
-//! 6. The qualifying data is the caller's, whole.
+//! 6. An event log, if there is one, explains these values ([`log`]).
+//! 7. The qualifying data is the caller's, whole.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -15,10 +16,11 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::attest::{self, Attest};
-use super::rules;
 use super::selection::{HashAlgorithm, PcrSelection};
+use super::{log, rules};
 use crate::claims::VtpmClaims;
 use crate::examination::Examination;
+use crate::fields::Field;
 use crate::policy::PcrPolicy;
 use crate::x509::{PublicKey, SignatureAlgorithm};
 
@@ -34,12 +36,15 @@ pub(crate) struct Quote<'a> {
     pub(crate) pcr_values: &'a [u8],
     pub(crate) bank: HashAlgorithm,
     pub(crate) pcrs: &'a PcrPolicy,
+    /// What was measured into the PCRs, event by event, if that was sent.
+    pub(crate) event_log: Option<&'a [u8]>,
     /// `None` if it is not known what was asked for.
     pub(crate) qualifying_data: Option<&'a [u8]>,
 }
 
-/// Records a clause for each of [`rules::RULES`]; claims only if the message could be read.
-pub(crate) fn examine(examination: &mut Examination, quote: &Quote<'_>) -> Option<VtpmClaims> {
+/// Records a clause for each of [`rules::RULES`]; claims and what the log says of the boot only if the
+/// message could be read.
+pub(crate) fn examine(examination: &mut Examination, quote: &Quote<'_>) -> Option<(VtpmClaims, Vec<Field>)> {
     let kind = attest::kind(quote.message);
     if !examination.check(
         &rules::KIND,
@@ -69,16 +74,17 @@ pub(crate) fn examine(examination: &mut Examination, quote: &Quote<'_>) -> Optio
         let (expected, found) = (hex::encode(expected), hex::encode(attest.extra_data));
         examination.check(&rules::EXTRA_DATA, same, expected, found);
     }
-    registers(examination, quote, &attest);
-    Some(VtpmClaims {
+    let boot = registers(examination, quote, &attest);
+    let claims = VtpmClaims {
         clock_milliseconds: attest.clock_milliseconds,
         reset_count: attest.reset_count,
         restart_count: attest.restart_count,
         firmware_version: attest.firmware_version,
-    })
+    };
+    Some((claims, boot))
 }
 
-fn registers(examination: &mut Examination, quote: &Quote<'_>, attest: &Attest<'_>) {
+fn registers(examination: &mut Examination, quote: &Quote<'_>, attest: &Attest<'_>) -> Vec<Field> {
     let digest: [u8; 32] = Sha256::digest(quote.pcr_values).into();
     let same = digest[..] == *attest.pcr_digest;
     let found = hex::encode(digest);
@@ -105,7 +111,7 @@ fn registers(examination: &mut Examination, quote: &Quote<'_>, attest: &Attest<'
         [selection] => Some(selection),
         _ => None,
     }) else {
-        return;
+        return Vec::new();
     };
     let expected = quote.pcrs.selection();
     examination.check(
@@ -115,18 +121,21 @@ fn registers(examination: &mut Examination, quote: &Quote<'_>, attest: &Attest<'
         format!("PCR {pcrs}"),
     );
     let Some(digest_bytes) = bank.digest_bytes() else {
-        return;
+        return Vec::new();
     };
     let values = quote.pcr_values.chunks(digest_bytes);
     let whole = quote.pcr_values.len().is_multiple_of(digest_bytes) && values.len() == pcrs.len();
-    if examination.check(
+    if !examination.check(
         &rules::PCR_COUNT,
         whole,
         format!("{} values of {digest_bytes} bytes", pcrs.len()),
         format!("{} bytes", quote.pcr_values.len()),
     ) {
-        for (pcr, value) in pcrs.iter().zip(values) {
-            quote.pcrs.check(examination, &rules::PCR_VALUES, pcr, value);
-        }
+        return Vec::new();
     }
+    let values: Vec<_> = pcrs.iter().zip(values).collect();
+    for (pcr, value) in &values {
+        quote.pcrs.check(examination, &rules::PCR_VALUES, *pcr, value);
+    }
+    log::examine(examination, quote.event_log, bank, &values)
 }

@@ -20,6 +20,8 @@ rules! {
         "a quote that leaves out the PCRs that would show the change";
     PCR_VALUES = "vtpm-pcr-values", Expected, Mismatch, "TCG PC Client Platform Firmware Profile; policy pcrs",
         "other firmware settings, boot loader, kernel or command line inside the guest";
+    EVENT_LOG = "vtpm-event-log", Expected, Mismatch, "TCG PC Client Platform Firmware Profile section 10; TPM Part 1 section 17.2",
+        "a log that tells another boot than the one whose PCRs were quoted";
 
     EXTRA_DATA = "vtpm-extra-data", Mine, Mismatch, "TPM section 10.12.12, extraData",
         "an old quote replayed; a quote for somebody else's keys";

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::UnixTime;
 use crate::clause::{Clause, Outcome};
+use crate::event_log::EventKind;
 
 pub(crate) type Failed = std::collections::BTreeSet<&'static str>;
 
@@ -283,6 +284,55 @@ pub(crate) fn bit_map(pcrs: &[u8]) -> Vec<u8> {
         bits[usize::from(pcr / 8)] |= 1 << (pcr % 8);
     }
     bits
+}
+
+/// A TCG event log of the SHA-256 bank in the making, and the PCRs that it extends.
+#[derive(Clone, Default)]
+pub(crate) struct Log {
+    events: Vec<u8>,
+    registers: std::collections::BTreeMap<u32, [u8; 32]>,
+}
+
+impl Log {
+    /// With an event whose digest is that of its data.
+    pub(crate) fn event(self, pcr: u32, kind: EventKind, data: &[u8]) -> Self {
+        // GRUB measures what follows the word.
+        let measured = data.strip_prefix(b"kernel_cmdline: ").unwrap_or(data);
+        self.measuring(pcr, kind, measured, data)
+    }
+
+    /// With an event whose digest is that of `measured`.
+    pub(crate) fn measuring(mut self, pcr: u32, kind: EventKind, measured: &[u8], data: &[u8]) -> Self {
+        let digest = Sha256::digest(measured);
+        for word in [pcr, kind.0, 1] {
+            self.events.extend(word.to_le_bytes());
+        }
+        self.events.extend(0x000b_u16.to_le_bytes());
+        self.events.extend(&digest[..]);
+        self.events.extend((data.len() as u32).to_le_bytes());
+        self.events.extend(data);
+        let register = self.registers.entry(pcr).or_default();
+        *register = Sha256::new_with_prefix(&register[..])
+            .chain_update(digest)
+            .finalize()
+            .into();
+        self
+    }
+
+    pub(crate) fn value(&self, pcr: u32) -> [u8; 32] {
+        self.registers.get(&pcr).copied().unwrap_or_default()
+    }
+
+    /// The header (Spec ID Event03) and the events.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut header = b"Spec ID Event03\0".to_vec();
+        header.extend([0, 0, 0, 0, 0, 2, 0, 2, 1, 0, 0, 0, 0x0b, 0, 32, 0, 0]);
+        let mut bytes = [&[0, 0, 0, 0, 3, 0, 0, 0][..], &[0; 20]].concat();
+        bytes.extend((header.len() as u32).to_le_bytes());
+        bytes.extend(header);
+        bytes.extend(&self.events);
+        bytes
+    }
 }
 
 /// TPMT_PUBLIC of an RSASSA SHA-256 key.

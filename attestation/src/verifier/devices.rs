@@ -9,7 +9,9 @@ use super::Verifier;
 use crate::device::{DeviceEvidence, DeviceKind, device_nonce};
 use crate::examination::{Examination, Rule, rules};
 use crate::statement::{self, Statement};
-use crate::{NvidiaDevice, ReportData, nvidia};
+use crate::{
+    EndorsementKind, GceVtpmPolicy, NvidiaDevice, ReportData, gce, nvidia, roots, vtpm_qualifying_data,
+};
 
 rules! {
     LISTED = "statement-devices", Expected, Mismatch, "Adyton statement v1, key 13",
@@ -38,17 +40,27 @@ impl Verifier {
             );
         }
         let wanted = self.policy.nvidia.is_some();
-        let others = devices.iter().filter(|device| !is_nvidia(device)).count();
-        let of_nvidia = devices.len() - others;
+        let of_nvidia = devices.iter().filter(|device| is_nvidia(device)).count();
+        let vtpms = devices.iter().filter(|device| device.kind == DeviceKind::GceVtpm);
+        let of_vtpm = vtpms.count();
+        // One machine has one.
+        let vtpms = usize::from(self.policy.gce_vtpm.is_some());
         examination.check(
             &ACCEPTED,
-            others == 0 && (of_nvidia > 0) == wanted,
-            if wanted { "NVIDIA devices" } else { "no device" },
-            format!("{of_nvidia} of NVIDIA, {others} of another kind"),
+            (of_nvidia > 0) == wanted && of_vtpm == vtpms,
+            format!("{} of NVIDIA, {vtpms} vTPM", if wanted { "some" } else { "none" }),
+            format!("{of_nvidia} of NVIDIA, {of_vtpm} vTPM"),
         );
-        let Some(report_data) = report_data.filter(|_| wanted) else {
+        let Some(report_data) = report_data else {
             return;
         };
+        let vtpm = devices.iter().find(|device| device.kind == DeviceKind::GceVtpm);
+        if let (Some(policy), Some(vtpm)) = (&self.policy.gce_vtpm, vtpm) {
+            examine_vtpm(examination, policy, vtpm, report_data);
+        }
+        if !wanted {
+            return;
+        }
         let names = names(devices);
         let parts = nvidia_devices(devices, &names);
         self.examine_nvidia(examination, &parts, &device_nonce(report_data));
@@ -59,6 +71,9 @@ impl Verifier {
         let mut rules = alloc::vec![RULES];
         if self.policy.nvidia.is_some() {
             rules.extend([nvidia::RULES, nvidia::MANIFEST_RULES, nvidia::SET_RULES]);
+        }
+        if self.policy.gce_vtpm.is_some() {
+            rules.extend(gce::vtpm::RULES);
         }
         rules
     }
@@ -95,4 +110,27 @@ pub(super) fn nvidia_devices<'a>(
             endorsements: &device.endorsements,
         })
         .collect()
+}
+
+/// The vTPM holds the certificate of its own key; those above it come as endorsements.
+fn examine_vtpm(
+    examination: &mut Examination,
+    policy: &GceVtpmPolicy,
+    vtpm: &DeviceEvidence,
+    report_data: &ReportData,
+) {
+    let above = vtpm.endorsements.document(EndorsementKind::VtpmAkChain);
+    let certificates = [&vtpm.certificates[..], above.unwrap_or_default()].concat();
+    gce::vtpm::examine(
+        examination,
+        &gce::vtpm::VtpmEvidence {
+            evidence: &vtpm.evidence,
+            certificates: &certificates,
+            // Devices travel without a log.
+            event_log: None,
+            policy,
+            anchor: &roots::google_vtpm(),
+            qualifying_data: Some(&vtpm_qualifying_data(report_data)),
+        },
+    );
 }

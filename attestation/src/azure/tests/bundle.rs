@@ -10,17 +10,22 @@ use super::{Case, FLAVORS, PARAVISOR, PCRS, VM_ID, runtime, values, verifier};
 use crate::azure::AzureEvidence;
 use crate::azure::hcl::{HclReport, assemble};
 use crate::azure::runtime::RuntimeData;
-use crate::tpm::testkit::{Issue, Message, NOW, attestation_key, intermediate};
+use crate::event_log::EventKind;
+use crate::tpm::testkit::{Issue, Log, Message, NOW, attestation_key, intermediate};
 use crate::{
     AppraisalError, Bundle, Nonce, PlatformTag, Role, Statement, StatementFields, inspect,
     vtpm_qualifying_data,
 };
 
 fn statement() -> Statement {
+    statement_of([1; 32])
+}
+
+fn statement_of(receipt_key: [u8; 32]) -> Statement {
     let fields = StatementFields {
         role: Role::Broker,
         key_configs: alloc::vec![1],
-        receipt_key: [1; 32],
+        receipt_key,
         tls_spki_sha256: [2; 32],
         wrap_key: alloc::vec![3],
         boot_id: [4; 16],
@@ -64,8 +69,7 @@ fn a_bundle_is_bound_to_statement_and_nonce_by_the_quote() {
         };
         assert_eq!(refused(&bundle, &Nonce::from_bytes([7; 32])), "vtpm-extra-data");
         let mut other = bundle.clone();
-        let length = other.statement.len();
-        other.statement[length - 1] ^= 1;
+        other.statement = statement_of([2; 32]).statement_bytes().to_vec();
         assert_eq!(refused(&other, &nonce), "vtpm-extra-data");
         // A statement that nobody can read leaves the question open, and open questions refuse.
         other.statement.clear();
@@ -81,6 +85,43 @@ fn a_bundle_is_bound_to_statement_and_nonce_by_the_quote() {
             crate::endorsement_subject(bundle.platform, &bundle.evidence),
             crate::endorsement_subject(processor.0, processor.1)
         );
+    }
+}
+
+#[test]
+fn a_log_tells_the_boot_that_was_quoted() {
+    let statement = statement();
+    let nonce = Nonce::from_bytes([6; 32]);
+    let asked = vtpm_qualifying_data(&statement.report_data(&nonce));
+    let log = Log::default().event(11, EventKind::IPL, b"kernel_cmdline: quiet");
+    let values = [&[1; 32][..], &log.value(11)].concat();
+    for flavor in FLAVORS {
+        let case = Case::new(flavor)
+            .message(&Message::new(&asked, &PCRS, &values))
+            .policy(&hex::encode([2; 32]), &hex::encode(log.value(11)))
+            .change(|evidence| evidence.pcr_values = values.clone());
+        let mut bundle = Bundle {
+            platform: case.tag(),
+            evidence: case.evidence.encode().expect("it fits"),
+            statement: statement.statement_bytes().to_vec(),
+            event_log: Some(log.bytes()),
+            endorsements: case.endorsements.clone(),
+            devices: Vec::new(),
+        };
+        let verifier = verifier(&case.policy);
+        let verified = verifier.appraise(&bundle, &nonce, NOW).expect("accepted");
+        let boot = verified.claims().boot();
+        assert!(
+            boot.iter().any(|field| field.value.to_string().contains("quiet")),
+            "{boot:?}"
+        );
+        let other = Log::default().event(11, EventKind::IPL, b"kernel_cmdline: debug");
+        bundle.event_log = Some(other.bytes());
+        let error = verifier.appraise(&bundle, &nonce, NOW).expect_err("another log");
+        assert_eq!(error.clause().id, "vtpm-event-log");
+        bundle.event_log = None;
+        let verified = verifier.appraise(&bundle, &nonce, NOW).expect("accepted");
+        assert!(verified.claims().boot().is_empty());
     }
 }
 
@@ -103,6 +144,7 @@ fn reliance_ends_with_the_certificates_of_the_key() {
         statement: statement.statement_bytes().to_vec(),
         event_log: None,
         endorsements: case.endorsements.clone(),
+        devices: Vec::new(),
     };
     let verified = verifier(&case.policy)
         .appraise(&bundle, &nonce, NOW)

@@ -31,7 +31,7 @@ const PCRS: [u8; 2] = [4, 11];
 const VM_ID: &str = "3c18c97a-0d2a-4565-969d-166cdcef26a3";
 const CHAIN: EndorsementKind = EndorsementKind::VtpmAkChain;
 
-fn platform() -> &'static Platform {
+pub(crate) fn platform() -> &'static Platform {
     static PLATFORM: OnceLock<Platform> = OnceLock::new();
     let now = simulated::UnixTime::from_seconds(NOW.seconds());
     PLATFORM.get_or_init(|| Platform::manufacture(now, 3600).expect("a platform"))

@@ -1,5 +1,6 @@
 //! Quotes under keys of our own.
 
+mod log;
 mod real;
 
 use alloc::format;
@@ -52,6 +53,7 @@ fn of(message: &[u8], signature: &[u8], pcr_values: &[u8]) -> Failed {
         pcr_values,
         bank: HashAlgorithm::Sha256,
         pcrs: &policy(),
+        event_log: None,
         qualifying_data: Some(&ASKED),
     })
 }
@@ -237,6 +239,7 @@ fn a_rule_without_key_or_question_is_skipped_and_refuses() {
             pcr_values: &values,
             bank: HashAlgorithm::Sha256,
             pcrs: &policy,
+            event_log: None,
             qualifying_data,
         };
         examine(&mut examination, &quote);

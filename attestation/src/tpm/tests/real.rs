@@ -51,6 +51,29 @@ fn real_quotes_of_google_hold_in_each_bank() {
             bank,
         };
         real.holds(&key.key);
+        if bank == HashAlgorithm::Sha1 {
+            continue;
+        }
+        // The log that came with the quotes explains PCR 0 to 9, and a changed one does not.
+        let (log, pcrs) = (read("eventlog.bin"), every_pcr());
+        let logged = |log: &[u8]| {
+            let quote = real.quote(&key.key, &pcrs);
+            examined(Quote {
+                event_log: Some(log),
+                ..quote
+            })
+        };
+        assert!(!logged(&log).contains("vtpm-event-log"), "{name}");
+        let mut changed = log.clone();
+        // Digests of the first event that is extended: SHA-1, SHA-256, SHA-384.
+        let first = changed
+            .windows(16)
+            .position(|bytes| bytes == b"Spec ID Event03\0")
+            .expect("a header");
+        for byte in &mut changed[first + 60..first + 240] {
+            *byte ^= 1;
+        }
+        assert!(logged(&changed).contains("vtpm-event-log"), "{name}");
     }
 }
 
@@ -114,6 +137,7 @@ impl Real {
             pcr_values: &self.values,
             bank: self.bank,
             pcrs,
+            event_log: None,
             qualifying_data: Some(&self.extra_data),
         }
     }
