@@ -117,10 +117,17 @@ fn whole(name: &str, table: &Table, opens: bool, effects: &mut Vec<Effect>) {
         return;
     }
     let verb = if opens { "now" } else { "no longer" };
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let what = match last {
+        "snp" | "tdx" => "evidence of this platform",
+        "nvidia" => "a machine with these devices",
+        "gce_firmware" => "firmware on Google's endorsement",
+        _ => "what this table says",
+    };
     effects.push(Effect {
         opens,
         key: name.to_owned(),
-        message: format!("evidence of this platform is {verb} accepted"),
+        message: format!("{what} is {verb} accepted"),
     });
 }
 
