@@ -95,7 +95,7 @@ fn vtpm(check: &str) -> &'static [&'static str] {
         "tpm_magic_and_type" | "magic_and_type" => &["vtpm-quote-kind", "vtpm-quote-format"],
         "tpm_quote_signature" | "quote_signature" => &["vtpm-quote-signature"],
         "tpm_pcr_digest" | "pcr_digest" => &["vtpm-pcr-digest"],
-        "log_replays_quoted_pcrs" => &["vtpm-pcr-digest"],
+        "log_replays_quoted_pcrs" => &["vtpm-event-log", "vtpm-pcr-digest"],
         "ak_issued_by_intermediate" | "intermediate_issued_by_root" => &["gce-vtpm-chain", "azure-ak-chain"],
         _ => &[],
     }

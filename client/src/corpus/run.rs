@@ -13,9 +13,9 @@
 
 use attestation::{
     AppraisalPolicy, AzureEvidence, Clause, DeviceKind, EndorsementKind, Endorsements, EventLog,
-    GceVtpmEvidence, GceVtpmPolicy, NvidiaDevice, Outcome, PlatformTag, RawEvidence, ReportData, UnixTime,
-    Verifier, explain_gce_ak_certificates, explain_gce_vtpm_quote, explain_reference_manifest,
-    explain_revocation_list, inspect, published_names, rsassa_signature,
+    GceVtpmEvidence, GceVtpmPolicy, GceVtpmQuestion, NvidiaDevice, Outcome, PlatformTag, RawEvidence,
+    ReportData, UnixTime, Verifier, explain_gce_ak_certificates, explain_gce_vtpm_quote,
+    explain_reference_manifest, explain_revocation_list, inspect, published_names, rsassa_signature,
 };
 use toml::{Table, Value};
 
@@ -367,18 +367,13 @@ impl<'a> Files<'a> {
         let signature = self.role("tpm-quote-signature (TPMT_SIGNATURE) sha256");
         let log = self.log().map(EventLog::parse).and_then(Result::ok);
         let pcrs = selected_pcrs(message);
-        // Where the log measures into a PCR it must give the value that was quoted; the rest are as captured.
+        // As captured; where no value was, what the log gives.
         let captured = sha256_pcrs(&self.main).unwrap_or_default();
         let values: Vec<u8> = pcrs
             .iter()
             .flat_map(|pcr| {
-                let log = log.as_ref().filter(|log| log.registers().contains(pcr));
-                let replayed = log
-                    .and_then(|log| log.replay_sha256(*pcr))
-                    .map(|value| value.to_vec());
-                replayed
-                    .or_else(|| captured.get(pcr).cloned())
-                    .unwrap_or_default()
+                let replayed = || log.as_ref()?.replay_sha256(*pcr).map(|value| value.to_vec());
+                captured.get(pcr).cloned().or_else(replayed).unwrap_or_default()
             })
             .collect();
         let evidence = GceVtpmEvidence {
@@ -389,8 +384,13 @@ impl<'a> Files<'a> {
         };
         let policy = gce_policy(&values, &pcrs)?;
         let qualifying_data = qualifying_data(message).unwrap_or_default();
+        let question = GceVtpmQuestion {
+            policy: &policy,
+            qualifying_data: &qualifying_data,
+            now: self.now,
+        };
         Ok(Found::whole(
-            explain_gce_vtpm_quote(&evidence, &policy, &qualifying_data, self.now).clauses,
+            explain_gce_vtpm_quote(&evidence, self.log(), &question).clauses,
         ))
     }
 
