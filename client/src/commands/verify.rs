@@ -26,7 +26,12 @@ pub async fn run(verify: Verify, output: Output) -> Result<u8, ClientError> {
         return verify_manifest::run(manifest, output);
     }
     if verify.conformance {
-        return run_conformance(output);
+        // Suites read one JSON document, whatever happens.
+        let output = Output { json: true, ..output };
+        return run_conformance(output).or_else(|error| {
+            output.failure(&error);
+            Ok(error.exit_code())
+        });
     }
     let at = verify
         .at
@@ -255,10 +260,8 @@ fn show(appraised: &Appraised<'_>, explain: bool, output: Output) -> Result<u8, 
     })
 }
 
-/// Always one JSON document: suites read it.
 fn run_conformance(output: Output) -> Result<u8, ClientError> {
     use std::io::Read as _;
-    let output = Output { json: true, ..output };
     let mut text = Vec::new();
     std::io::stdin()
         .take(conformance::CASE_BYTES_MAX + 1)
