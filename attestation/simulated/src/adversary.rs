@@ -3,6 +3,8 @@
 use attestation::UnixTime;
 
 use crate::certificate::Validity;
+use crate::snp::TURIN;
+use crate::tdx::EVALUATION_NUMBER;
 use crate::{Platform, SimulatedError};
 
 /// The domain of a signature.
@@ -12,6 +14,35 @@ pub enum Domain {
     Simulated,
     /// As hardware signs, but under simulated keys.
     Hardware,
+}
+
+/// Whatever has a time of validity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// AMD's root certificate.
+    Ark,
+    /// AMD's intermediate certificate.
+    Ask,
+    /// The machine's certificate.
+    Vcek,
+    /// The ARK's revocation list.
+    ArkList,
+    /// Intel's root certificate.
+    Root,
+    /// The certificate of the CA that issues PCKs.
+    PckCa,
+    /// The machine's certificate.
+    Pck,
+    /// The certificate of whoever signs TCB info and QE identity.
+    TcbSigner,
+    /// The root's revocation list.
+    RootList,
+    /// The PCK CA's revocation list.
+    PckList,
+    /// TCB info.
+    TcbInfo,
+    /// Identity of the quoting enclave.
+    QeIdentity,
 }
 
 /// What the simulated manufacturers publish.
@@ -31,6 +62,10 @@ pub struct Publication {
     pub tcb_info_id: &'static str,
     /// What QE identity says that it is about.
     pub qe_identity_id: &'static str,
+    /// The number of Intel's evaluation behind TCB info.
+    pub tcb_info_evaluation_number: u32,
+    /// The number of Intel's evaluation behind QE identity.
+    pub qe_identity_evaluation_number: u32,
 }
 
 impl Default for Publication {
@@ -43,6 +78,8 @@ impl Default for Publication {
             advisories: &[],
             tcb_info_id: "TDX",
             qe_identity_id: "TD_QE",
+            tcb_info_evaluation_number: EVALUATION_NUMBER,
+            qe_identity_evaluation_number: EVALUATION_NUMBER,
         }
     }
 }
@@ -72,11 +109,54 @@ pub fn publish(
     platform.tdx.publish(validity, publication)
 }
 
-/// Issues the machine's VCEK again with another validity.
-pub fn reissue_vcek(
+/// Issues one document again with another validity.
+pub fn reissue(
+    platform: &mut Platform,
+    document: Document,
+    now: UnixTime,
+    validity_seconds: u64,
+) -> Result<(), SimulatedError> {
+    let validity = Validity::new(now, validity_seconds);
+    platform.snp.reissue(document, validity)?;
+    platform.tdx.reissue(document, validity)
+}
+
+/// Makes the SNP machine one of Turin, under the same keys: chain, list, layout of TCB versions.
+pub fn become_turin(
     platform: &mut Platform,
     now: UnixTime,
     validity_seconds: u64,
 ) -> Result<(), SimulatedError> {
-    platform.snp.reissue(Validity::new(now, validity_seconds))
+    let collateral = Validity::new(now, validity_seconds);
+    platform.snp.become_product(&TURIN, now, collateral)
+}
+
+/// The TCB version that the SNP machine is made with.
+pub fn tcb(platform: &Platform) -> [u8; 8] {
+    platform.snp.product.tcb
+}
+
+/// Issues the machine's VCEK for a TCB version of the machine's layout.
+pub fn certify_tcb(
+    platform: &mut Platform,
+    tcb: &[u8; 8],
+    now: UnixTime,
+    validity_seconds: u64,
+) -> Result<(), SimulatedError> {
+    platform.snp.certify(tcb, Validity::new(now, validity_seconds))
+}
+
+/// SGX components and PCESVN that the machine's PCK is made with.
+pub const PCK_TCB: ([u8; 16], u16) = (crate::tdx::COMPONENTS, crate::tdx::PCESVN as u16);
+
+/// Issues the machine's PCK for SGX components and a PCESVN.
+pub fn certify_components(
+    platform: &mut Platform,
+    components: &[u8; 16],
+    pcesvn: u16,
+    now: UnixTime,
+    validity_seconds: u64,
+) -> Result<(), SimulatedError> {
+    let validity = Validity::new(now, validity_seconds);
+    platform.tdx.certify(components, pcesvn, validity)
 }

@@ -3,7 +3,7 @@
 
 use crate::adversary::Publication;
 use crate::certificate::Validity;
-use crate::tdx::{COMPONENTS, EVALUATION_NUMBER, FMSPC, PCEID, PCESVN, QE_PRODUCT, QE_SVN};
+use crate::tdx::{COMPONENTS, FMSPC, PCEID, PCESVN, QE_PRODUCT, QE_SVN};
 
 /// `tcbInfo`: the machine's level, and one for whatever is below it.
 pub(crate) fn tcb_info(validity: Validity, publication: &Publication) -> String {
@@ -27,12 +27,13 @@ pub(crate) fn tcb_info(validity: Validity, publication: &Publication) -> String 
         )
     };
     format!(
-        "{{\"id\":\"{}\",\"version\":3,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",\"fmspc\":\"{}\",\"pceId\":\"{}\",\"tcbType\":0,\"tcbEvaluationDataNumber\":{EVALUATION_NUMBER},\"tdxModule\":{{{module}}},\"tdxModuleIdentities\":[{{\"id\":\"TDX_01\",{module},\"tcbLevels\":[{}]}}],\"tcbLevels\":[{},{}]}}",
+        "{{\"id\":\"{}\",\"version\":3,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",\"fmspc\":\"{}\",\"pceId\":\"{}\",\"tcbType\":0,\"tcbEvaluationDataNumber\":{},\"tdxModule\":{{{module}}},\"tdxModuleIdentities\":[{{\"id\":\"TDX_01\",{module},\"tcbLevels\":[{}]}}],\"tcbLevels\":[{},{}]}}",
         publication.tcb_info_id,
         validity.not_before,
         validity.not_after,
         hex::encode_upper(FMSPC),
         hex::encode_upper(PCEID),
+        publication.tcb_info_evaluation_number,
         isv_level(11, publication.module_status, validity),
         level(&COMPONENTS, PCESVN, publication.platform_status),
         level(&[0; 16], 0, "OutOfDate"),
@@ -42,10 +43,11 @@ pub(crate) fn tcb_info(validity: Validity, publication: &Publication) -> String 
 /// `enclaveIdentity` of the quoting enclave.
 pub(crate) fn qe_identity(validity: Validity, signer: &[u8; 32], publication: &Publication) -> String {
     format!(
-        "{{\"id\":\"{}\",\"version\":2,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",\"tcbEvaluationDataNumber\":{EVALUATION_NUMBER},\"miscselect\":\"00000000\",\"miscselectMask\":\"FFFFFFFF\",\"attributes\":\"11000000000000000000000000000000\",\"attributesMask\":\"FBFFFFFFFFFFFFFF0000000000000000\",\"mrsigner\":\"{}\",\"isvprodid\":{QE_PRODUCT},\"tcbLevels\":[{}]}}",
+        "{{\"id\":\"{}\",\"version\":2,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",\"tcbEvaluationDataNumber\":{},\"miscselect\":\"00000000\",\"miscselectMask\":\"FFFFFFFF\",\"attributes\":\"11000000000000000000000000000000\",\"attributesMask\":\"FBFFFFFFFFFFFFFF0000000000000000\",\"mrsigner\":\"{}\",\"isvprodid\":{QE_PRODUCT},\"tcbLevels\":[{}]}}",
         publication.qe_identity_id,
         validity.not_before,
         validity.not_after,
+        publication.qe_identity_evaluation_number,
         hex::encode_upper(signer),
         isv_level(QE_SVN, publication.qe_status, validity),
     )

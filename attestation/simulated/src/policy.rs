@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::platform::{Flavor, Platform};
+use crate::snp::{Product, TURIN};
 use crate::tdx;
 
 const WARNING: &str = "# SIMULATED: this evidence is signed by software and protects nothing.";
@@ -25,18 +26,13 @@ platform_required = ["tsme", "ecc", "alias-check-complete"]
 enrolled_machines = ["{machine}"]
 
 [[danger.simulated.snp.minimum_tcb]]
-generation = "genoa"
-models = [0x11]
-steppings = [1]
-boot_loader = 10
-tee = 0
-snp = 23
-microcode = 84
+{minimum}
 firmware = "1.55.49"
 mitigations = 0x3f
 "#,
             root = STANDARD.encode(&platform.snp.ark_certificate),
             machine = hex::encode(platform.snp.hardware_id()),
+            minimum = minimum_tcb(platform.snp.product),
         ),
         Flavor::Tdx => format!(
             r#"{WARNING}
@@ -57,4 +53,21 @@ evaluation_number_minimum = {evaluation_number}
             evaluation_number = tdx::EVALUATION_NUMBER,
         ),
     }
+}
+
+/// The TCB version that the machine is made with, as the lowest that is accepted.
+fn minimum_tcb(product: &Product) -> String {
+    let [_, model, stepping] = product.processor;
+    let components = match product.tcb {
+        [fmc, boot_loader, tee, snp, .., microcode] if product.name == TURIN.name => format!(
+            "fmc = {fmc}\nboot_loader = {boot_loader}\ntee = {tee}\nsnp = {snp}\nmicrocode = {microcode}"
+        ),
+        [boot_loader, tee, .., snp, microcode] => {
+            format!("boot_loader = {boot_loader}\ntee = {tee}\nsnp = {snp}\nmicrocode = {microcode}")
+        }
+    };
+    format!(
+        "generation = \"{}\"\nmodels = [{model:#x}]\nsteppings = [{stepping}]\n{components}",
+        product.name.to_lowercase()
+    )
 }

@@ -1,4 +1,5 @@
-//! The simulated AMD: one Genoa machine, its chain ARK, ASK, VCEK, and its revocation list.
+//! The simulated AMD: one Genoa machine, its chain ARK, ASK, VCEK, and its revocation list. For tests of the
+//! verifier [`adversary`](crate::adversary) turns the machine into one of Turin, or certifies another TCB.
 
 use std::sync::Arc;
 
@@ -7,26 +8,57 @@ use attestation::{EndorsementKind, Endorsements, ReportData, UnixTime};
 use sha2::{Digest, Sha384};
 
 use crate::SimulatedError;
-use crate::adversary::Domain;
+use crate::adversary::{Document, Domain};
 use crate::certificate::{Extension, Subject, Validity, revocation_list};
 use crate::der;
 use crate::files::Folder;
 use crate::key::{P384Key, RsaKey, Signer as _, random};
 
-const ARK_NAME: &str = "ARK-Genoa";
-const ASK_NAME: &str = "SEV-Genoa";
 const ASK_SERIAL: &[u8] = &[0x02, 0x00, 0x02];
 const CERTIFICATE_SECONDS: u64 = 10 * 366 * 24 * 3600;
 /// Length of a report and of its signed part.
 pub(crate) const REPORT_BYTES: usize = 0x4a0;
 const SIGNED_BYTES: usize = 0x2a0;
 
-/// TCB version of the machine, in the layout of Genoa.
-const TCB: [u8; 8] = [10, 0, 0, 0, 0, 0, 23, 84];
+/// What a generation of processors has of its own.
+pub(crate) struct Product {
+    pub(crate) name: &'static str,
+    ark_name: &'static str,
+    ask_name: &'static str,
+    /// CPUID family, model, stepping.
+    pub(crate) processor: [u8; 3],
+    /// Of VCEK and CHIP_ID; the rest of CHIP_ID is zero.
+    hardware_id_bytes: usize,
+    /// TCB version of the machine as it is made.
+    pub(crate) tcb: [u8; 8],
+    /// The extension of a VCEK for each byte of a TCB version (AMD 57230, section 3).
+    tcb_extensions: [&'static str; 8],
+}
+
+/// Boot loader, TEE, four reserved, SNP, microcode.
+pub(crate) static GENOA: Product = Product {
+    name: "Genoa",
+    ark_name: "ARK-Genoa",
+    ask_name: "SEV-Genoa",
+    processor: [0x19, 0x11, 0x01],
+    hardware_id_bytes: 64,
+    tcb: [10, 0, 0, 0, 0, 0, 23, 84],
+    tcb_extensions: ["3.1", "3.2", "3.4", "3.5", "3.6", "3.7", "3.3", "3.8"],
+};
+
+/// FMC, boot loader, TEE, SNP, three reserved, microcode.
+pub(crate) static TURIN: Product = Product {
+    name: "Turin",
+    ark_name: "ARK-Turin",
+    ask_name: "SEV-Turin",
+    processor: [0x1a, 0x02, 0x01],
+    hardware_id_bytes: 8,
+    tcb: [1, 2, 3, 4, 0, 0, 0, 77],
+    tcb_extensions: ["3.9", "3.1", "3.2", "3.3", "3.5", "3.6", "3.7", "3.8"],
+};
+
 /// Firmware 1.55.49: build, minor, major, zero.
 const FIRMWARE: [u8; 4] = [49, 55, 1, 0];
-/// CPUID family 19h, model 11h, stepping 1.
-const PROCESSOR: [u8; 3] = [0x19, 0x11, 0x01];
 /// TSME, ECC and the alias check.
 const PLATFORM_INFO: u64 = 0x26;
 /// ABI 1.55 demanded, no SMT, no debug, no migration; bit 17 is always one.
@@ -40,6 +72,7 @@ pub(crate) struct Snp {
     ask: Arc<RsaKey>,
     vcek: Arc<P384Key>,
     hardware_id: [u8; 64],
+    pub(crate) product: &'static Product,
     pub(crate) ark_certificate: Vec<u8>,
     ask_certificate: Vec<u8>,
     vcek_certificate: Vec<u8>,
@@ -57,55 +90,75 @@ impl Snp {
     pub(crate) fn manufacture(now: UnixTime, collateral: Validity) -> Result<Self, SimulatedError> {
         let (ark, ask, vcek) = (RsaKey::generate()?, RsaKey::generate()?, P384Key::generate()?);
         let hardware_id = *random::<64>()?;
-        let validity = Validity::new(now, CERTIFICATE_SECONDS);
-        let authority = |serial: &'static [u8], common_name: &'static str, key: &RsaKey| Subject {
-            serial,
-            common_name,
-            validity,
-            spki: key.spki(),
-            extensions: Extension::authority(),
-        };
-        let ark_certificate = authority(&[0x02, 0x00, 0x00], ARK_NAME, &ark).issue(ARK_NAME, &ark)?;
-        let ask_certificate = authority(ASK_SERIAL, ASK_NAME, &ask).issue(ARK_NAME, &ark)?;
-        let vcek_certificate = Subject {
-            serial: &[],
-            common_name: "SEV-VCEK",
-            validity,
-            spki: vcek.spki(),
-            extensions: leaf_extensions(&hardware_id),
-        }
-        .issue(ASK_NAME, &ask)?;
         let mut snp = Self {
             ark: Arc::new(ark),
             ask: Arc::new(ask),
             vcek: Arc::new(vcek),
             hardware_id,
-            ark_certificate,
-            ask_certificate,
-            vcek_certificate,
+            product: &GENOA,
+            ark_certificate: Vec::new(),
+            ask_certificate: Vec::new(),
+            vcek_certificate: Vec::new(),
             revocation_list: Vec::new(),
         };
-        snp.publish(collateral, false)?;
+        snp.become_product(&GENOA, now, collateral)?;
         Ok(snp)
+    }
+
+    /// The whole chain and the list, under the names of `product`. Not remembered by [`Snp::save`].
+    pub(crate) fn become_product(
+        &mut self,
+        product: &'static Product,
+        now: UnixTime,
+        collateral: Validity,
+    ) -> Result<(), SimulatedError> {
+        self.product = product;
+        for document in [Document::Ark, Document::Ask, Document::Vcek] {
+            self.reissue(document, Validity::new(now, CERTIFICATE_SECONDS))?;
+        }
+        self.publish(collateral, false)
     }
 
     /// A new revocation list, with or without the ASK on it.
     pub(crate) fn publish(&mut self, validity: Validity, revoked: bool) -> Result<(), SimulatedError> {
         let serials: &[&[u8]] = if revoked { &[ASK_SERIAL] } else { &[] };
-        self.revocation_list = revocation_list(ARK_NAME, &*self.ark, validity, serials)?;
+        self.revocation_list = revocation_list(self.product.ark_name, &*self.ark, validity, serials)?;
         Ok(())
     }
 
-    /// A VCEK of the same machine with another validity.
-    pub(crate) fn reissue(&mut self, validity: Validity) -> Result<(), SimulatedError> {
+    /// One document again, with another validity. Intel's are none of this machine's.
+    pub(crate) fn reissue(&mut self, document: Document, validity: Validity) -> Result<(), SimulatedError> {
+        let (ark_name, ask_name) = (self.product.ark_name, self.product.ask_name);
+        let authority = |serial: &'static [u8], common_name: &'static str, key: &RsaKey| {
+            Subject {
+                serial,
+                common_name,
+                validity,
+                spki: key.spki(),
+                extensions: Extension::authority(),
+            }
+            .issue(ark_name, &*self.ark)
+        };
+        match document {
+            Document::Ark => self.ark_certificate = authority(&[0x02, 0x00, 0x00], ark_name, &self.ark)?,
+            Document::Ask => self.ask_certificate = authority(ASK_SERIAL, ask_name, &self.ask)?,
+            Document::Vcek => self.certify(&self.product.tcb, validity)?,
+            Document::ArkList => self.publish(validity, false)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A VCEK of the same machine for a TCB version.
+    pub(crate) fn certify(&mut self, tcb: &[u8; 8], validity: Validity) -> Result<(), SimulatedError> {
         self.vcek_certificate = Subject {
             serial: &[],
             common_name: "SEV-VCEK",
             validity,
             spki: self.vcek.spki(),
-            extensions: leaf_extensions(&self.hardware_id),
+            extensions: leaf_extensions(self.product, tcb, self.hardware_id()),
         }
-        .issue(ASK_NAME, &*self.ask)?;
+        .issue(self.product.ask_name, &*self.ask)?;
         Ok(())
     }
 
@@ -118,7 +171,7 @@ impl Snp {
     }
 
     pub(crate) fn hardware_id(&self) -> &[u8] {
-        &self.hardware_id
+        &self.hardware_id[..self.product.hardware_id_bytes]
     }
 
     /// A version 5 report of a launch.
@@ -133,20 +186,20 @@ impl Snp {
         put(0x000, &5u32.to_le_bytes());
         put(0x008, &GUEST_POLICY.to_le_bytes());
         put(0x034, &1u32.to_le_bytes());
-        put(0x038, &TCB);
+        put(0x038, &self.product.tcb);
         put(0x040, &PLATFORM_INFO.to_le_bytes());
         put(0x050, report_data);
         put(0x090, &launch.measurement);
         put(0x0c0, &launch.host_data);
         put(0x140, &launch.report_id);
         put(0x160, &[0xff; 32]);
-        put(0x180, &TCB);
-        put(0x188, &PROCESSOR);
-        put(0x1a0, &self.hardware_id);
-        put(0x1e0, &TCB);
+        put(0x180, &self.product.tcb);
+        put(0x188, &self.product.processor);
+        put(0x1a0, self.hardware_id());
+        put(0x1e0, &self.product.tcb);
         put(0x1e8, &FIRMWARE);
         put(0x1ec, &FIRMWARE);
-        put(0x1f0, &TCB);
+        put(0x1f0, &self.product.tcb);
         put(0x1f8, &MITIGATIONS.to_le_bytes());
         put(0x200, &MITIGATIONS.to_le_bytes());
         self.sign(&mut report, Domain::Simulated)?;
@@ -189,6 +242,7 @@ impl Snp {
             ask: Arc::new(folder.parse("snp-ask.key", RsaKey::from_bytes)?),
             vcek: Arc::new(folder.parse("snp-vcek.key", P384Key::from_bytes)?),
             hardware_id: folder.parse("snp-hardware-id", |bytes| bytes.try_into().ok())?,
+            product: &GENOA,
             ark_certificate: bytes("snp-ark.der")?,
             ask_certificate: bytes("snp-ask.der")?,
             vcek_certificate: bytes("snp-vcek.der")?,
@@ -197,22 +251,18 @@ impl Snp {
     }
 }
 
-/// AMD 57230, section 3: the extensions of a VCEK, with the TCB that [`TCB`] encodes.
-fn leaf_extensions(hardware_id: &[u8]) -> Vec<Extension> {
-    let [boot_loader, tee, _, _, _, _, snp, microcode] = TCB;
-    let number =
-        |arc: &str, value: u8| Extension::new(&format!("1.3.6.1.4.1.3704.1.{arc}"), der::integer(&[value]));
-    vec![
-        number("1", 1),
-        Extension::new("1.3.6.1.4.1.3704.1.2", der::ia5_string("Genoa")),
-        number("3.1", boot_loader),
-        number("3.2", tee),
-        number("3.4", 0),
-        number("3.5", 0),
-        number("3.6", 0),
-        number("3.7", 0),
-        number("3.3", snp),
-        number("3.8", microcode),
-        Extension::new("1.3.6.1.4.1.3704.1.4", hardware_id.to_vec()),
-    ]
+/// AMD 57230, section 3: the extensions of a VCEK.
+fn leaf_extensions(product: &Product, tcb: &[u8; 8], hardware_id: &[u8]) -> Vec<Extension> {
+    let extension = |arc: &str, value| Extension::new(&format!("1.3.6.1.4.1.3704.1.{arc}"), value);
+    let number = |arc: &str, value: u8| extension(arc, der::integer(&[value]));
+    let mut extensions = vec![number("1", 1), extension("2", der::ia5_string(product.name))];
+    extensions.extend(
+        product
+            .tcb_extensions
+            .iter()
+            .zip(tcb)
+            .map(|(arc, value)| number(arc, *value)),
+    );
+    extensions.push(extension("4", hardware_id.to_vec()));
+    extensions
 }

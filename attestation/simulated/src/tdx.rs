@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::SimulatedError;
-use crate::adversary::{Domain, Publication};
+use crate::adversary::{Document, Domain, Publication};
 use crate::certificate::{Extension, Subject, Validity, revocation_list};
 use crate::collateral::{qe_identity, tcb_info};
 use crate::der;
@@ -67,28 +67,6 @@ impl Tdx {
         let key = P256Key::generate;
         let (root, ca, pck, tcb_signer, attestation) = (key()?, key()?, key()?, key()?, key()?);
         let ppid = *random::<16>()?;
-        let validity = Validity::new(now, CERTIFICATE_SECONDS);
-        let subject = |serial, common_name, key: &P256Key, extensions| Subject {
-            serial,
-            common_name,
-            validity,
-            spki: key.spki(),
-            extensions,
-        };
-        let root_certificate =
-            subject(&[0x01], ROOT_NAME, &root, Extension::authority()).issue(ROOT_NAME, &root)?;
-        let ca_certificate =
-            subject(&[0x02], CA_NAME, &ca, Extension::authority()).issue(ROOT_NAME, &root)?;
-        let pck_certificate = subject(
-            PCK_SERIAL,
-            "Intel SGX PCK Certificate",
-            &pck,
-            pck_extensions(&ppid),
-        )
-        .issue(CA_NAME, &ca)?;
-        let tcb_signer_certificate =
-            subject(&[0x04], "Intel SGX TCB Signing", &tcb_signer, Extension::signer())
-                .issue(ROOT_NAME, &root)?;
         let mut tdx = Self {
             root: Arc::new(root),
             ca: Arc::new(ca),
@@ -97,17 +75,83 @@ impl Tdx {
             attestation: Arc::new(attestation),
             ppid,
             qe_signer: Sha256::digest(b"simulated quoting enclave").into(),
-            root_certificate,
-            ca_certificate,
-            pck_certificate,
-            tcb_signer_certificate,
+            root_certificate: Vec::new(),
+            ca_certificate: Vec::new(),
+            pck_certificate: Vec::new(),
+            tcb_signer_certificate: Vec::new(),
             root_list: Vec::new(),
             ca_list: Vec::new(),
             tcb_info: Vec::new(),
             qe_identity: Vec::new(),
         };
+        for document in [
+            Document::Root,
+            Document::PckCa,
+            Document::Pck,
+            Document::TcbSigner,
+        ] {
+            tdx.reissue(document, Validity::new(now, CERTIFICATE_SECONDS))?;
+        }
         tdx.publish(collateral, &Publication::default())?;
         Ok(tdx)
+    }
+
+    /// One document again, with another validity. AMD's are none of this machine's.
+    pub(crate) fn reissue(&mut self, document: Document, validity: Validity) -> Result<(), SimulatedError> {
+        let subject = |serial, common_name, key: &P256Key, extensions| {
+            Subject {
+                serial,
+                common_name,
+                validity,
+                spki: key.spki(),
+                extensions,
+            }
+            .issue(ROOT_NAME, &*self.root)
+        };
+        let publication = Publication::default();
+        match document {
+            Document::Root => {
+                self.root_certificate = subject(&[0x01], ROOT_NAME, &self.root, Extension::authority())?;
+            }
+            Document::PckCa => {
+                self.ca_certificate = subject(&[0x02], CA_NAME, &self.ca, Extension::authority())?;
+            }
+            Document::TcbSigner => {
+                let extensions = Extension::signer();
+                self.tcb_signer_certificate =
+                    subject(&[0x04], "Intel SGX TCB Signing", &self.tcb_signer, extensions)?;
+            }
+            Document::Pck => self.certify(&COMPONENTS, PCESVN.into(), validity)?,
+            Document::RootList => {
+                self.root_list = revocation_list(ROOT_NAME, &*self.root, validity, &[])?;
+            }
+            Document::PckList => self.ca_list = revocation_list(CA_NAME, &*self.ca, validity, &[])?,
+            Document::TcbInfo => self.tcb_info = self.signed("tcbInfo", &tcb_info(validity, &publication))?,
+            Document::QeIdentity => {
+                let identity = qe_identity(validity, &self.qe_signer, &publication);
+                self.qe_identity = self.signed("enclaveIdentity", &identity)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A PCK of the same machine for SGX components and a PCESVN.
+    pub(crate) fn certify(
+        &mut self,
+        components: &[u8; 16],
+        pcesvn: u16,
+        validity: Validity,
+    ) -> Result<(), SimulatedError> {
+        self.pck_certificate = Subject {
+            serial: PCK_SERIAL,
+            common_name: "Intel SGX PCK Certificate",
+            validity,
+            spki: self.pck.spki(),
+            extensions: pck_extensions(&self.ppid, components, pcesvn),
+        }
+        .issue(CA_NAME, &*self.ca)?;
+        Ok(())
     }
 
     /// New revocation lists, TCB info and QE identity.
@@ -301,16 +345,16 @@ fn pem(certificate: &Vec<u8>) -> String {
 }
 
 /// Intel SGX PCK Certificate and CRL Profile, section 1.3.5.
-fn pck_extensions(ppid: &[u8]) -> Vec<Extension> {
+fn pck_extensions(ppid: &[u8], components: &[u8; 16], pcesvn: u16) -> Vec<Extension> {
     const ARC: &str = "1.2.840.113741.1.13.1";
     let entry =
         |arc: &str, value: Vec<u8>| der::sequence(&[der::object_identifier(&format!("{ARC}.{arc}")), value]);
     let mut tcb: Vec<_> = (1..)
-        .zip(COMPONENTS)
-        .map(|(n, svn)| entry(&format!("2.{n}"), der::integer(&[svn])))
+        .zip(components)
+        .map(|(n, svn)| entry(&format!("2.{n}"), der::integer(&[*svn])))
         .collect();
-    tcb.push(entry("2.17", der::integer(&[PCESVN])));
-    tcb.push(entry("2.18", der::octets(&COMPONENTS)));
+    tcb.push(entry("2.17", der::integer(&pcesvn.to_be_bytes())));
+    tcb.push(entry("2.18", der::octets(components)));
     let sgx = der::sequence(&[
         entry("1", der::octets(ppid)),
         entry("2", der::sequence(&tcb)),

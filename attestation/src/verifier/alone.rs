@@ -85,7 +85,7 @@ fn concluded(examination: Examination, rules: &[&[&'static Rule]], assurance: As
 }
 
 /// One revocation list under one issuer.
-mod list {
+pub(super) mod list {
     use super::rules;
     rules! {
         FORMAT = "crl-format", Genuine, Malformed, "RFC 5280 section 5.1",
@@ -98,7 +98,7 @@ mod list {
 }
 
 /// One event log.
-mod log {
+pub(super) mod log {
     use super::rules;
     rules! {
         FORMAT = "event-log-format", Genuine, Malformed, "TCG PC Client Platform Firmware Profile section 10",

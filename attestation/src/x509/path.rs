@@ -20,7 +20,7 @@ pub(crate) struct Path {
 /// Why certificates are no path; the position counts from the leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PathFault {
-    /// None at all, or too many.
+    /// None at all, or too many: the anchor twice is one too many.
     Length,
     /// One may not issue: not an authority, or below its own length constraint.
     NotAuthority(usize),
@@ -38,7 +38,11 @@ impl Path {
             Some((last, rest)) if last.is(&anchor.certificate) => rest,
             _ => certificates,
         };
-        if certificates.is_empty() || certificates.len() > CERTIFICATES_MAX {
+        // The anchor issues itself: without this it could stand in a path any number of times.
+        let again = certificates
+            .iter()
+            .any(|certificate| certificate.is(&anchor.certificate));
+        if certificates.is_empty() || certificates.len() > CERTIFICATES_MAX || again {
             return Err(PathFault::Length);
         }
         let mut path = Self {

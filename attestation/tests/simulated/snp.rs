@@ -2,7 +2,7 @@
 
 use attestation::{Assurance, EndorsementKind, PlatformTag};
 use simulated::Flavor;
-use simulated::adversary::{self, Domain, Publication};
+use simulated::adversary::{self, Document, Domain, Publication};
 
 use crate::support::{
     COLLATERAL_AGE_SECONDS, COLLATERAL_SECONDS, Case, DAY, NOW, changeable_platform, platform,
@@ -329,7 +329,7 @@ fn a_revoked_intermediate_is_refused() {
 #[test]
 fn each_time_counts_to_the_second() {
     let mut platform = changeable_platform();
-    adversary::reissue_vcek(&mut platform, NOW.plus_seconds(DAY), DAY).expect("it is issued");
+    adversary::reissue(&mut platform, Document::Vcek, NOW.plus_seconds(DAY), DAY).expect("it is issued");
     let case = Case::of(&platform, Flavor::Snp);
     let validity = &["snp-certificate-validity"][..];
     for (seconds, clauses) in [

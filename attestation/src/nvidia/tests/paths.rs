@@ -88,6 +88,8 @@ fn faults_are_named_by_place() {
         chain.splice(1..1, more);
     };
     assert_eq!(fault(long), Some(PathFault::Length));
+    let root_twice = |chain: &mut Vec<Certificate>| chain.push(Certificate::authority("root", 4));
+    assert_eq!(fault(root_twice), Some(PathFault::Length));
 }
 
 #[test]
