@@ -45,6 +45,17 @@ pub enum Document {
     QeIdentity,
 }
 
+/// What is wrong with a certificate that is signed as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// The subject is somebody else.
+    Renamed,
+    /// An authority may only sign, a signer may issue.
+    WrongPurpose,
+    /// A critical extension that nobody knows.
+    UnknownCritical,
+}
+
 /// What the simulated manufacturers publish.
 #[derive(Clone, Copy, Debug)]
 pub struct Publication {
@@ -66,6 +77,10 @@ pub struct Publication {
     pub tcb_info_evaluation_number: u32,
     /// The number of Intel's evaluation behind QE identity.
     pub qe_identity_evaluation_number: u32,
+    /// Certificates on the root's list: PCK CA, TCB signer.
+    pub revoked_by_root: &'static [Document],
+    /// What TCB info and QE identity say otherwise: text, and what stands there instead.
+    pub rewritten: (&'static str, &'static str),
 }
 
 impl Default for Publication {
@@ -80,6 +95,8 @@ impl Default for Publication {
             qe_identity_id: "TD_QE",
             tcb_info_evaluation_number: EVALUATION_NUMBER,
             qe_identity_evaluation_number: EVALUATION_NUMBER,
+            revoked_by_root: &[],
+            rewritten: ("", ""),
         }
     }
 }
@@ -119,6 +136,22 @@ pub fn reissue(
     let validity = Validity::new(now, validity_seconds);
     platform.snp.reissue(document, validity)?;
     platform.tdx.reissue(document, validity)
+}
+
+/// Issues one certificate again with a flaw.
+pub fn reissue_flawed(
+    platform: &mut Platform,
+    document: Document,
+    flaw: Flaw,
+    now: UnixTime,
+    validity_seconds: u64,
+) -> Result<(), SimulatedError> {
+    platform.snp.flaw = Some((document, flaw));
+    platform.tdx.flaw = Some((document, flaw));
+    let reissued = reissue(platform, document, now, validity_seconds);
+    platform.snp.flaw = None;
+    platform.tdx.flaw = None;
+    reissued
 }
 
 /// Makes the SNP machine one of Turin, under the same keys: chain, list, layout of TCB versions.

@@ -3,6 +3,7 @@
 use attestation::UnixTime;
 
 use crate::SimulatedError;
+use crate::adversary::Flaw;
 use crate::der;
 use crate::key::Signer;
 
@@ -23,6 +24,7 @@ impl Validity {
 }
 
 /// One extension: identifier, criticality, value.
+#[derive(PartialEq)]
 pub(crate) struct Extension {
     id: String,
     critical: bool,
@@ -103,6 +105,31 @@ pub(crate) struct Subject<'a> {
 }
 
 impl Subject<'_> {
+    /// The same with a flaw.
+    pub(crate) fn with(mut self, flaw: Option<Flaw>) -> Self {
+        match flaw {
+            None => {}
+            Some(Flaw::Renamed) => self.common_name = "Somebody Else",
+            Some(Flaw::UnknownCritical) => self.extensions.push(Extension {
+                id: "1.2.3.4".to_owned(),
+                critical: true,
+                value: der::null(),
+            }),
+            Some(Flaw::WrongPurpose) => {
+                let is_authority = self.extensions == Extension::authority();
+                let others = if is_authority {
+                    Extension::signer()
+                } else {
+                    Extension::authority()
+                };
+                self.extensions
+                    .retain(|extension| !extension.id.starts_with("2.5.29."));
+                self.extensions.extend(others);
+            }
+        }
+        self
+    }
+
     /// The certificate, issued by `issuer` under `issuer_name`.
     pub(crate) fn issue(&self, issuer_name: &str, issuer: &dyn Signer) -> Result<Vec<u8>, SimulatedError> {
         let extensions: Vec<_> = self.extensions.iter().map(Extension::encode).collect();

@@ -8,7 +8,7 @@ use attestation::{EndorsementKind, Endorsements, ReportData, UnixTime};
 use sha2::{Digest, Sha384};
 
 use crate::SimulatedError;
-use crate::adversary::{Document, Domain};
+use crate::adversary::{Document, Domain, Flaw};
 use crate::certificate::{Extension, Subject, Validity, revocation_list};
 use crate::der;
 use crate::files::Folder;
@@ -73,6 +73,8 @@ pub(crate) struct Snp {
     vcek: Arc<P384Key>,
     hardware_id: [u8; 64],
     pub(crate) product: &'static Product,
+    /// Of the certificate that is issued next.
+    pub(crate) flaw: Option<(Document, Flaw)>,
     pub(crate) ark_certificate: Vec<u8>,
     ask_certificate: Vec<u8>,
     vcek_certificate: Vec<u8>,
@@ -96,6 +98,7 @@ impl Snp {
             vcek: Arc::new(vcek),
             hardware_id,
             product: &GENOA,
+            flaw: None,
             ark_certificate: Vec::new(),
             ask_certificate: Vec::new(),
             vcek_certificate: Vec::new(),
@@ -128,6 +131,7 @@ impl Snp {
 
     /// One document again, with another validity. Intel's are none of this machine's.
     pub(crate) fn reissue(&mut self, document: Document, validity: Validity) -> Result<(), SimulatedError> {
+        let flaw = self.flaw_of(document);
         let (ark_name, ask_name) = (self.product.ark_name, self.product.ask_name);
         let authority = |serial: &'static [u8], common_name: &'static str, key: &RsaKey| {
             Subject {
@@ -137,6 +141,7 @@ impl Snp {
                 spki: key.spki(),
                 extensions: Extension::authority(),
             }
+            .with(flaw)
             .issue(ark_name, &*self.ark)
         };
         match document {
@@ -149,6 +154,11 @@ impl Snp {
         Ok(())
     }
 
+    fn flaw_of(&self, document: Document) -> Option<Flaw> {
+        let flaw = self.flaw.filter(|(flawed, _)| *flawed == document);
+        flaw.map(|(_, flaw)| flaw)
+    }
+
     /// A VCEK of the same machine for a TCB version.
     pub(crate) fn certify(&mut self, tcb: &[u8; 8], validity: Validity) -> Result<(), SimulatedError> {
         self.vcek_certificate = Subject {
@@ -158,6 +168,7 @@ impl Snp {
             spki: self.vcek.spki(),
             extensions: leaf_extensions(self.product, tcb, self.hardware_id()),
         }
+        .with(self.flaw_of(Document::Vcek))
         .issue(self.product.ask_name, &*self.ask)?;
         Ok(())
     }
@@ -243,6 +254,7 @@ impl Snp {
             vcek: Arc::new(folder.parse("snp-vcek.key", P384Key::from_bytes)?),
             hardware_id: folder.parse("snp-hardware-id", |bytes| bytes.try_into().ok())?,
             product: &GENOA,
+            flaw: None,
             ark_certificate: bytes("snp-ark.der")?,
             ask_certificate: bytes("snp-ask.der")?,
             vcek_certificate: bytes("snp-vcek.der")?,

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::SimulatedError;
-use crate::adversary::{Document, Domain, Publication};
+use crate::adversary::{Document, Domain, Flaw, Publication};
 use crate::certificate::{Extension, Subject, Validity, revocation_list};
 use crate::collateral::{qe_identity, tcb_info};
 use crate::der;
@@ -18,7 +18,9 @@ use crate::key::{P256Key, Signer as _, random};
 
 const ROOT_NAME: &str = "Intel SGX Root CA";
 const CA_NAME: &str = "Intel SGX PCK Platform CA";
+const CA_SERIAL: &[u8] = &[0x02];
 const PCK_SERIAL: &[u8] = &[0x03];
+const TCB_SIGNER_SERIAL: &[u8] = &[0x04];
 const CERTIFICATE_SECONDS: u64 = 10 * 366 * 24 * 3600;
 const VENDOR: &str = "939a7233f79c4ca9940a0db3957f0607";
 pub(crate) const FMSPC: [u8; 6] = [0x51, 0x4d, 0x55, 0x4c, 0x00, 0x00];
@@ -45,6 +47,8 @@ pub(crate) struct Tdx {
     tcb_signer: Arc<P256Key>,
     attestation: Arc<P256Key>,
     ppid: [u8; 16],
+    /// Of the certificate that is issued next.
+    pub(crate) flaw: Option<(Document, Flaw)>,
     qe_signer: [u8; 32],
     pub(crate) root_certificate: Vec<u8>,
     ca_certificate: Vec<u8>,
@@ -74,6 +78,7 @@ impl Tdx {
             tcb_signer: Arc::new(tcb_signer),
             attestation: Arc::new(attestation),
             ppid,
+            flaw: None,
             qe_signer: Sha256::digest(b"simulated quoting enclave").into(),
             root_certificate: Vec::new(),
             ca_certificate: Vec::new(),
@@ -98,6 +103,7 @@ impl Tdx {
 
     /// One document again, with another validity. AMD's are none of this machine's.
     pub(crate) fn reissue(&mut self, document: Document, validity: Validity) -> Result<(), SimulatedError> {
+        let flaw = self.flaw_of(document);
         let subject = |serial, common_name, key: &P256Key, extensions| {
             Subject {
                 serial,
@@ -106,6 +112,7 @@ impl Tdx {
                 spki: key.spki(),
                 extensions,
             }
+            .with(flaw)
             .issue(ROOT_NAME, &*self.root)
         };
         let publication = Publication::default();
@@ -114,12 +121,16 @@ impl Tdx {
                 self.root_certificate = subject(&[0x01], ROOT_NAME, &self.root, Extension::authority())?;
             }
             Document::PckCa => {
-                self.ca_certificate = subject(&[0x02], CA_NAME, &self.ca, Extension::authority())?;
+                self.ca_certificate = subject(CA_SERIAL, CA_NAME, &self.ca, Extension::authority())?;
             }
             Document::TcbSigner => {
                 let extensions = Extension::signer();
-                self.tcb_signer_certificate =
-                    subject(&[0x04], "Intel SGX TCB Signing", &self.tcb_signer, extensions)?;
+                self.tcb_signer_certificate = subject(
+                    TCB_SIGNER_SERIAL,
+                    "Intel SGX TCB Signing",
+                    &self.tcb_signer,
+                    extensions,
+                )?;
             }
             Document::Pck => self.certify(&COMPONENTS, PCESVN.into(), validity)?,
             Document::RootList => {
@@ -136,6 +147,11 @@ impl Tdx {
         Ok(())
     }
 
+    fn flaw_of(&self, document: Document) -> Option<Flaw> {
+        let flaw = self.flaw.filter(|(flawed, _)| *flawed == document);
+        flaw.map(|(_, flaw)| flaw)
+    }
+
     /// A PCK of the same machine for SGX components and a PCESVN.
     pub(crate) fn certify(
         &mut self,
@@ -150,6 +166,7 @@ impl Tdx {
             spki: self.pck.spki(),
             extensions: pck_extensions(&self.ppid, components, pcesvn),
         }
+        .with(self.flaw_of(Document::Pck))
         .issue(CA_NAME, &*self.ca)?;
         Ok(())
     }
@@ -161,13 +178,25 @@ impl Tdx {
         publication: &Publication,
     ) -> Result<(), SimulatedError> {
         let serials: &[&[u8]] = if publication.revoked { &[PCK_SERIAL] } else { &[] };
-        self.root_list = revocation_list(ROOT_NAME, &*self.root, validity, &[])?;
+        let by_root = publication
+            .revoked_by_root
+            .iter()
+            .filter_map(|document| match document {
+                Document::PckCa => Some(CA_SERIAL),
+                Document::TcbSigner => Some(TCB_SIGNER_SERIAL),
+                _ => None,
+            });
+        let by_root: Vec<_> = by_root.collect();
+        self.root_list = revocation_list(ROOT_NAME, &*self.root, validity, &by_root)?;
         self.ca_list = revocation_list(CA_NAME, &*self.ca, validity, serials)?;
-        self.tcb_info = self.signed("tcbInfo", &tcb_info(validity, publication))?;
-        self.qe_identity = self.signed(
-            "enclaveIdentity",
-            &qe_identity(validity, &self.qe_signer, publication),
-        )?;
+        let rewritten = |object: String| match publication.rewritten {
+            ("", _) => object,
+            (from, to) => object.replace(from, to),
+        };
+        let tcb_info = rewritten(tcb_info(validity, publication));
+        self.tcb_info = self.signed("tcbInfo", &tcb_info)?;
+        let qe_identity = rewritten(qe_identity(validity, &self.qe_signer, publication));
+        self.qe_identity = self.signed("enclaveIdentity", &qe_identity)?;
         Ok(())
     }
 
@@ -315,6 +344,7 @@ impl Tdx {
             tcb_signer: key("tdx-tcb-signer.key")?,
             attestation: key("tdx-attestation.key")?,
             ppid: folder.parse("tdx-ppid", |bytes| bytes.try_into().ok())?,
+            flaw: None,
             qe_signer: folder.parse("tdx-qe-signer", |bytes| bytes.try_into().ok())?,
             root_certificate: bytes("tdx-root.der")?,
             ca_certificate: bytes("tdx-ca.der")?,

@@ -7,6 +7,7 @@ mod catalogue;
 mod components;
 mod devices;
 mod documents;
+mod flaws;
 mod mutants;
 mod parts;
 mod random;

@@ -20,7 +20,7 @@ fn mutate(random: &mut Random, encoded: &mut Vec<u8>, other: &[u8], heads: &[usi
         0 => encoded[at] = random.byte(),
         1 => encoded[at] = encoded[at].wrapping_add(1),
         2 => encoded[at] = encoded[at].wrapping_sub(1),
-        3 => encoded[(at + 1).min(other.len() - 1)] ^= 1 << random.below(8),
+        3 => random.flip(encoded, at + 1, at + 2),
         4 => resize(random, encoded),
         // A part again, or a part less.
         5 => {

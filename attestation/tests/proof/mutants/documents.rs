@@ -37,10 +37,14 @@ fn assert_none_of(platform: PlatformTag, name: &str, full: usize) {
             0 => real.endorsements.document(*random.pick(&kinds)),
             _ => other.endorsements.document(kind),
         };
-        let changed = mutate(random, kind, own, theirs.unwrap_or(own));
+        let theirs = theirs.unwrap_or(own);
+        let changed = mutate(random, kind, own, theirs);
+        // A whole document of the manufacturer's own is no mutant: another list that is current, another
+        // certificate of the same chip.
+        let same = changed == theirs || same(kind, own, &changed);
         let mut endorsements = real.endorsements.clone();
         endorsements.insert(kind, changed.clone());
-        fate(same(kind, own, &changed), own, &changed, || {
+        fate(same, own, &changed, || {
             real.accepts(&real.evidence, &endorsements)
         })
     });

@@ -6,10 +6,12 @@ use super::{Fate, assert_none_accepted, copy, fate, number, pem, reports, resize
 use crate::azure;
 use crate::random::Random;
 
+type Accepts = dyn Fn(&AzureEvidence, &Endorsements) -> bool + Send + Sync;
+
 struct Accepted {
     evidence: AzureEvidence,
     endorsements: Endorsements,
-    accepts: Box<dyn Fn(&AzureEvidence, &Endorsements) -> bool + Send + Sync>,
+    accepts: Box<Accepts>,
 }
 
 fn all() -> Option<Vec<Accepted>> {
