@@ -180,8 +180,10 @@ async fn nobody_at_the_port_is_said_plainly() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     drop(listener);
-    let mut services = endorser::Services::default();
-    services.amd_kds = endorser::ServiceUrl::parse(&format!("http://127.0.0.1:{port}")).expect("a URL");
+    let services = endorser::Services {
+        amd_kds: endorser::ServiceUrl::parse(&format!("http://127.0.0.1:{port}")).expect("a URL"),
+        ..endorser::Services::default()
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let report = vectors.named("snp-genoa-v3-aci-ms").evidence();
     let error = endorser(folder.path(), services)
