@@ -60,6 +60,9 @@ pub(crate) struct SnpPolicy {
     /// CSP ids whose VLEK is accepted in place of a VCEK; none unless set.
     #[serde(default)]
     pub(crate) vlek_providers: Vec<String>,
+    /// How old the ARK's revocation list may be, in seconds; as other collateral unless set. AMD issues one a year.
+    #[serde(default)]
+    pub(crate) revocation_list_age_seconds_max: Option<u64>,
     /// Accepted departures from the strict checks, by name; none unless set.
     #[serde(default)]
     pub(crate) exceptions: Vec<SnpException>,
@@ -253,6 +256,12 @@ impl SnpPolicy {
         }
         if self.minimum_tcb.is_empty() {
             return refuse("minimum_tcb", "an empty list accepts nothing");
+        }
+        if self
+            .revocation_list_age_seconds_max
+            .is_some_and(|seconds| !(1..=super::COLLATERAL_AGE_SECONDS_MAX).contains(&seconds))
+        {
+            return refuse("revocation_list_age_seconds_max", "expected 1 second to 10 years");
         }
         if let Some(version) = self
             .report_versions

@@ -216,7 +216,10 @@ fn revocation(
     examination.check_age(
         &rules::COLLATERAL_AGE,
         list.this_update,
-        evidence.collateral_age_seconds_max,
+        evidence
+            .policy
+            .revocation_list_age_seconds_max
+            .unwrap_or(evidence.collateral_age_seconds_max),
     );
 }
 

@@ -45,7 +45,7 @@ rules! {
 
     CRL_CURRENT = "snp-crl-current", UpToDate, OutsideValidity, "RFC 5280 section 5.1.2.5",
         "an old list that does not name what was revoked since";
-    COLLATERAL_AGE = "snp-collateral-age", UpToDate, OutsideValidity, "policy collateral_age_seconds_max",
+    COLLATERAL_AGE = "snp-collateral-age", UpToDate, OutsideValidity, "policy collateral_age_seconds_max, revocation_list_age_seconds_max",
         "a host that replays the last list it likes";
     TCB_LAYOUT = "snp-tcb-layout", UpToDate, Malformed, "AMD 56860 TCB_VERSION",
         "a TCB version read in another generation's layout; hidden reserved bytes";

@@ -235,6 +235,10 @@ fn relax_snp(snp: &mut Table, endorsements: &Endorsements) {
     };
     for (key, value) in [
         ("vmpl", Value::Integer(0)),
+        (
+            "revocation_list_age_seconds_max",
+            Value::Integer(COLLATERAL_AGE_SECONDS),
+        ),
         ("guest_svn_minimum", Value::Integer(0)),
         ("guest_abi_minimum", "0.0".into()),
         ("guest_policy_required", strings(&[])),

@@ -75,7 +75,9 @@ fn direction(key: &str) -> Option<Direction> {
         | "driver_minimum"
         | "vbios_minimum"
         | "issued_after" => Direction::Minimum,
-        "evidence_age_seconds_max" | "collateral_age_seconds_max" => Direction::Maximum,
+        "evidence_age_seconds_max" | "collateral_age_seconds_max" | "revocation_list_age_seconds_max" => {
+            Direction::Maximum
+        }
         _ => return None,
     })
 }

@@ -178,7 +178,9 @@ fn snp(text: &mut String, fields: &Named, source: &Source<'_>) {
          # Only machines that you know.\n\
          enrolled_machines = {machines}\n\
          report_versions = [{}]\n\
-         vlek_providers = [{providers}]\n",
+         vlek_providers = [{providers}]\n\
+         # AMD issues its revocation list once a year; it must be within its own time, too.\n\
+         revocation_list_age_seconds_max = 34214400\n",
         list("MEASUREMENT"),
         list("HOST_DATA"),
         list("FAMILY_ID"),

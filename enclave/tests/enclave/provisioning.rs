@@ -129,6 +129,26 @@ async fn a_wrong_model_key_ends_the_life() {
     assert_eq!(end_of(deployment, release).await, "wrong-key");
 }
 
+/// `[devices]` of an enclave that computes on one GPU.
+const ONE_GPU: &str = "[devices]\ncollateral_age_seconds_max = 86400\n[devices.nvidia]\ngpus = 1\n\
+    modes = [\"single-gpu\"]\nenrolled_devices = \"any\"\n[[devices.nvidia.minimum_versions]]\n\
+    architecture = \"hopper\"\ndriver = \"570.172.08\"\nvbios = \"96.00.CF.00.02\"\n";
+
+#[tokio::test]
+async fn a_gpu_that_is_asked_for_and_not_there_ends_the_life_before_a_key_is_asked_for() {
+    let settings = Settings {
+        limits: ONE_GPU,
+        ..Settings::default()
+    };
+    let deployment = Deployment::new(&settings);
+    let release = deployment.release();
+    let mut system = deployment.start(Behaviour::Release(release)).await;
+    let error = system.fault().await;
+    assert_eq!(error.code(), "devices-refused");
+    assert!(error.to_string().contains("nvidia-device-count"), "{error}");
+    assert_eq!(system.host.broker_conversations(), 0);
+}
+
 fn sealed_files(deployment: &Deployment) -> Vec<PathBuf> {
     let folder = std::fs::read_dir(deployment.folder.path().join("sample.sealed")).expect("a container");
     folder.map(|entry| entry.expect("an entry").path()).collect()

@@ -291,6 +291,15 @@ impl System {
             .expect("no panic")
     }
 
+    /// The fault with which the life ends by itself; the host stays to be asked.
+    pub(crate) async fn fault(&mut self) -> EnclaveError {
+        timeout(PATIENCE, &mut self.life)
+            .await
+            .expect("the life goes on")
+            .expect("no panic")
+            .expect_err("it ended without a fault")
+    }
+
     /// Stops the enclave and says how its life ended.
     pub(crate) async fn stop(mut self) -> Result<(), EnclaveError> {
         drop(self.stop.take());
