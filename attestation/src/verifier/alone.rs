@@ -84,8 +84,8 @@ fn concluded(examination: Examination, rules: &[&[&'static Rule]], assurance: As
     }
 }
 
-/// One revocation list under one issuer.
-mod list {
+/// The rules on one revocation list under one issuer.
+pub(super) mod list {
     use super::rules;
     rules! {
         FORMAT = "crl-format", Genuine, Malformed, "RFC 5280 section 5.1",
@@ -97,8 +97,8 @@ mod list {
     }
 }
 
-/// One event log.
-mod log {
+/// The rules on one event log.
+pub(super) mod log {
     use super::rules;
     rules! {
         FORMAT = "event-log-format", Genuine, Malformed, "TCG PC Client Platform Firmware Profile section 10",
