@@ -84,7 +84,7 @@ fn concluded(examination: Examination, rules: &[&[&'static Rule]], assurance: As
     }
 }
 
-/// One revocation list under one issuer.
+/// The rules on one revocation list under one issuer.
 pub(super) mod list {
     use super::rules;
     rules! {
@@ -97,7 +97,7 @@ pub(super) mod list {
     }
 }
 
-/// One event log.
+/// The rules on one event log.
 pub(super) mod log {
     use super::rules;
     rules! {

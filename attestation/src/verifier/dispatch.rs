@@ -184,8 +184,8 @@ pub(crate) fn every_rule() -> Vec<(&'static str, &'static [&'static Rule])> {
         ("Devices in a bundle", super::devices::RULES),
         ("Identity statement", statement::STATEMENT_RULES),
         ("Binding", statement::REPORT_DATA_RULES),
-        ("Revocation lists on their own", super::alone::list::RULES),
-        ("Event logs on their own", super::alone::log::RULES),
+        ("A revocation list on its own", super::alone::list::RULES),
+        ("An event log on its own", super::alone::log::RULES),
     ]
 }
 

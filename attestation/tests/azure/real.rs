@@ -219,3 +219,22 @@ fn changed_and_cut_real_evidence_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_log_of_other_pcrs_is_refused() {
+    let Some((folder, vectors)) = vectors() else {
+        return;
+    };
+    let other = std::fs::read(folder.join("measurement/tcg-eventlog-ovmf-uki.bin")).expect("a log");
+    for vector in &vectors {
+        let real = Real::new(&folder, vector);
+        let evidence = real.evidence();
+        if !failed(&real.explain(&evidence)).is_empty() {
+            continue;
+        }
+        for log in [&other[..], b"no log"] {
+            let explanation = real.explain_log(&evidence, Some(log), &real.endorsements(), |policy| policy);
+            assert_eq!(failed(&explanation), ["azure-event-log"].into(), "{}", real.name);
+        }
+    }
+}

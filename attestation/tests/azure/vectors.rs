@@ -179,13 +179,23 @@ exceptions = ["console-enabled", "persisted-vtpm", "secure-boot-disabled", "abse
         endorsements: &Endorsements,
         change: impl FnOnce(String) -> String,
     ) -> Explanation {
+        self.explain_log(evidence, None, endorsements, change)
+    }
+
+    pub(crate) fn explain_log(
+        &self,
+        evidence: &AzureEvidence,
+        event_log: Option<&[u8]>,
+        endorsements: &Endorsements,
+        change: impl FnOnce(String) -> String,
+    ) -> Explanation {
         let with_crl = endorsements.document(EndorsementKind::SnpCrl).is_some();
         let policy = change(self.policy(&self.evidence(), with_crl));
         let policy = AppraisalPolicy::from_toml(&policy).expect("the policy reads");
         let explanation = Verifier::new(policy).explain_azure_evidence(
             self.tag(),
             evidence,
-            None,
+            event_log,
             endorsements,
             Some(&self.asked()),
             self.now(),

@@ -41,6 +41,8 @@ pub struct Judged {
     pub failed: Vec<&'static str>,
     /// How many clauses passed.
     pub passed: usize,
+    /// Clauses of which none failed and none was skipped, each once.
+    pub held: Vec<&'static str>,
     /// The expected verdict.
     pub expected: String,
     /// Checks that were expected to fail, and none of our clauses for them did.
@@ -86,6 +88,17 @@ impl Found {
             }
         }
         failed
+    }
+
+    fn held(&self) -> Vec<&'static str> {
+        let mut held: Vec<&'static str> = Vec::new();
+        for clause in self.counted() {
+            let mut same = self.counted().filter(|other| other.id == clause.id);
+            if !held.contains(&clause.id) && same.all(|other| other.outcome == Outcome::Pass) {
+                held.push(clause.id);
+            }
+        }
+        held
     }
 
     fn is_whole(&self) -> bool {
@@ -137,6 +150,7 @@ pub fn judge(corpus: &Corpus, vector: &Vector) -> Result<Judged, ClientError> {
             .counted()
             .filter(|clause| clause.outcome == Outcome::Pass)
             .count(),
+        held: found.held(),
         failed,
         expected: expected.verdict.clone(),
         unanswered,

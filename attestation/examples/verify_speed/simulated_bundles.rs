@@ -1,21 +1,18 @@
-//! Time to appraise one bundle on one core, nothing cached between appraisals but the parsed policy:
-//! `cargo run --release -p adyton-attestation --example verify_speed`.
-#![allow(clippy::print_stdout, reason = "it speaks to a person")]
-
-use std::time::{Duration, Instant};
+//! Whole bundles of the simulated platform: statement, evidence, endorsements.
 
 use attestation::{AppraisalPolicy, Bundle, Nonce, Role, StatementFields, UnixTime, Verifier};
 use attester::Attester as _;
 use simulated::{Flavor, Platform};
 
-const ROUNDS: usize = 200;
+use crate::measure;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let now = UnixTime::from_seconds(1_795_000_000);
-    let platform = Platform::manufacture(now, 3600)?;
+const NOW: UnixTime = UnixTime::from_seconds(1_795_000_000);
+const NONCE: Nonce = Nonce::from_bytes([7; 32]);
+
+pub(crate) fn measure_all() -> Result<(), Box<dyn std::error::Error>> {
+    let platform = Platform::manufacture(NOW, 3600)?;
     for (flavor, goal_ms) in [(Flavor::Snp, 2.0), (Flavor::Tdx, 3.0)] {
         let measurement = simulated::measure(flavor, b"executable", b"config");
-        let nonce = Nonce::from_bytes([7; 32]);
         let statement = StatementFields {
             role: Role::Inference,
             key_configs: vec![0; 1300],
@@ -33,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .encode()?;
         let collected = platform
             .attester(flavor, measurement, [0; 32])
-            .evidence(&statement.report_data(&nonce))?;
+            .evidence(&statement.report_data(&NONCE))?;
         let bundle = Bundle {
             platform: flavor.platform(),
             evidence: collected.evidence,
@@ -50,25 +47,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "05".repeat(32),
             platform.policy_fragment(flavor, &measurement)
         );
-        let verifier = Verifier::new(AppraisalPolicy::from_toml(&policy)?);
-        let mut times: Vec<Duration> = Vec::with_capacity(ROUNDS);
-        for _ in 0..ROUNDS {
-            let start = Instant::now();
-            let bundle = Bundle::decode(&encoded)?;
-            let verified = verifier.appraise(&bundle, &nonce, now)?;
-            times.push(start.elapsed());
-            let _ = std::hint::black_box(verified);
-        }
-        times.sort();
-        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-        println!(
-            "{}: {} bytes, median {:.2} ms, best {:.2} ms, worst {:.2} ms of {ROUNDS} (goal {goal_ms} ms)",
-            flavor.platform(),
-            encoded.len(),
-            ms(times[ROUNDS / 2]),
-            ms(times[0]),
-            ms(times[ROUNDS - 1]),
-        );
+        let policy = AppraisalPolicy::from_toml(&policy)?;
+        let name = flavor.platform().to_string();
+        measure(&name, encoded.len(), Some(goal_ms), || {
+            let bundle = Bundle::decode(&encoded).expect("a bundle");
+            let verified = Verifier::new(policy.clone()).appraise(&bundle, &NONCE, NOW);
+            assert!(std::hint::black_box(verified).is_ok(), "accepted");
+        });
     }
     Ok(())
 }
