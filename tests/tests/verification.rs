@@ -1,5 +1,7 @@
 //! docs/verification.md is what the Verifier says of itself today.
 
+#![allow(clippy::print_stderr, reason = "tests say what they did not run")]
+
 use std::collections::BTreeSet;
 
 use harness::verification::{self, checklist::CHECKLIST, evidence, page};
