@@ -1,0 +1,4 @@
+//! See [`fuzz::entry::tdx_quote`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::entry::tdx_quote(data));

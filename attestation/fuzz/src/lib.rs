@@ -1,0 +1,3 @@
+//! One libFuzzer target per parser that an adversary feeds: `scripts/fuzz`.
+
+pub mod entry;
