@@ -43,6 +43,7 @@ fn no_key_may_be_missing_unless_its_default_is_the_strictest() {
         "guest_policy_accepted",
         "report_versions",
         "vlek_providers",
+        "revocation_list_age_seconds_max",
         "exceptions",
         "mrconfigid",
         "mrowner",
