@@ -605,7 +605,7 @@ const AZURE: &[Row] = &[
     row(
         "A8",
         "PCR values are the policy's; an event log, if there is one, replays to them.",
-        &["vtpm-pcr-values", "azure-event-log"],
+        &["vtpm-pcr-values", "vtpm-event-log"],
         "",
     ),
     row(
