@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 
 use attestation::{
     AppraisalPolicy, AzureEvidence, Bundle, DeviceKind, EndorsementKind, Endorsements, EventLog,
-    GceVtpmEvidence, GceVtpmPolicy, Nonce, NvidiaDevice, PlatformTag, RawEvidence, Statement, UnixTime,
-    Verdict, Verifier, certificates_in_pem, endorsement_subject, explain_event_log,
+    GceVtpmEvidence, GceVtpmPolicy, GceVtpmQuestion, Nonce, NvidiaDevice, PlatformTag, RawEvidence,
+    Statement, UnixTime, Verdict, Verifier, certificates_in_pem, endorsement_subject, explain_event_log,
     explain_gce_ak_certificates, explain_gce_vtpm, explain_gce_vtpm_quote, explain_reference_manifest,
     explain_revocation_list, inspect, published_names, recognise, rsassa_signature,
 };
@@ -340,6 +340,14 @@ fn vtpm_policy() -> &'static GceVtpmPolicy {
     })
 }
 
+fn vtpm_question() -> GceVtpmQuestion<'static> {
+    GceVtpmQuestion {
+        policy: vtpm_policy(),
+        qualifying_data: &[0xa5; 32],
+        now: NOW,
+    }
+}
+
 /// A vTPM's quote, its signature, the public area of its key, and register values.
 pub fn tpm_quote(data: &[u8]) {
     let [message, signature, public, values] = parts(data);
@@ -350,7 +358,7 @@ pub fn tpm_quote(data: &[u8]) {
         quote_signature: signature.to_vec(),
         pcr_values: values.to_vec(),
     };
-    let _ = explain_gce_vtpm_quote(&evidence, vtpm_policy(), &[0xa5; 32], NOW);
+    let _ = explain_gce_vtpm_quote(&evidence, None, &vtpm_question());
 }
 
 /// Evidence of a vTPM in its own encoding, and certificates of its key.
@@ -359,9 +367,7 @@ pub fn vtpm_evidence(data: &[u8]) {
     if let Ok(decoded) = GceVtpmEvidence::decode(evidence) {
         assert_eq!(decoded.encode().as_deref(), Ok(evidence), "one encoding");
     }
-    let mut endorsements = Endorsements::new();
-    endorsements.insert(EndorsementKind::VtpmAkChain, chain.to_vec());
-    let _ = explain_gce_vtpm(evidence, &endorsements, vtpm_policy(), &[0xa5; 32], NOW);
+    let _ = explain_gce_vtpm(evidence, chain, None, &vtpm_question());
     let _ = explain_gce_ak_certificates(chain, vtpm_policy(), NOW);
 }
 

@@ -234,7 +234,7 @@ fn a_log_of_other_pcrs_is_refused() {
         }
         for log in [&other[..], b"no log"] {
             let explanation = real.explain_log(&evidence, Some(log), &real.endorsements(), |policy| policy);
-            assert_eq!(failed(&explanation), ["azure-event-log"].into(), "{}", real.name);
+            assert_eq!(failed(&explanation), ["vtpm-event-log"].into(), "{}", real.name);
         }
     }
 }

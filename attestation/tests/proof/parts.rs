@@ -90,13 +90,13 @@ fn a_log_that_does_not_explain_a_real_vtpms_registers_is_refused() {
         real.name
     );
     assert_eq!(with(None), [].into());
-    assert_eq!(with(Some(b"no log")), ["azure-event-log"].into());
+    assert_eq!(with(Some(b"no log")), ["vtpm-event-log"].into());
     // Logs of other machines: of a TPM, and of a confidential VM's registers.
     for other in [
         "gcp/logs/gcp-log-ubuntu2404-amd-sevsnp.bin",
         "gcp/gcp-tdx-cos113-ccel/ccel.bin",
     ] {
         let log = std::fs::read(folder.join(other)).expect("a log");
-        assert_eq!(with(Some(&log)), ["azure-event-log"].into(), "{other}");
+        assert_eq!(with(Some(&log)), ["vtpm-event-log"].into(), "{other}");
     }
 }

@@ -124,7 +124,7 @@ const COMMON: &[Row] = &[
             "nvidia-ocsp-age",
             "gce-endorsement-floor",
         ],
-        "Bounded by age and by floors of the policy. The Verifier has no memory, so within these bounds an older document is not told from a newer one.",
+        "Bounded here by age and by floors of the policy; the Verifier has no memory. `attestation/endorser` has one (`ledger`): it takes nothing into the cache that is older than what it has seen of the same issuer and kind.",
     ),
     row(
         "C5",
@@ -605,7 +605,7 @@ const AZURE: &[Row] = &[
     row(
         "A8",
         "PCR values are the policy's; an event log, if there is one, replays to them.",
-        &["vtpm-pcr-values", "azure-event-log"],
+        &["vtpm-pcr-values", "vtpm-event-log"],
         "",
     ),
     row(
@@ -677,13 +677,13 @@ const GOOGLE: &[Row] = &[
             "gce-vtpm-zone",
             "gce-vtpm-instance-id",
         ],
-        "Examined on its own; it adds no assurance to a bundle.",
+        "A device of the bundle where the policy has `[gce_vtpm]`; it adds no assurance.",
     ),
     row(
         "G7",
         "A vTPM quote beside the processor's evidence answers for the same nonce.",
         &["vtpm-extra-data", "devices-accepted"],
-        "Bundles with a Google vTPM are refused as devices of a kind that no policy asks for.",
+        "The vTPM signs qualifying data derived from the processor's report data. A bundle with one that the policy does not ask for is refused.",
     ),
 ];
 
