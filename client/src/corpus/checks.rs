@@ -16,6 +16,8 @@ pub fn clauses(platform: &str, check: &str) -> &'static [&'static str] {
     let own = match platform {
         "nvidia" => nvidia(check),
         "gcp-vtpm" => vtpm(check.split_once('_').map_or(check, |(_, rest)| rest)),
+        // A quote is the TD's here; the vTPM's has its own word.
+        platform if platform.contains("tdx") => tdx(check),
         _ => &[],
     };
     [own, vtpm(check), snp(check), tdx(check)]
