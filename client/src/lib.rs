@@ -18,6 +18,7 @@ pub mod commands;
 pub mod conformance;
 pub mod corpus;
 pub mod discovery;
+pub mod endorsement_cache;
 pub mod endorsement_files;
 pub mod error;
 pub mod layers;

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     cli::{self, EndorsementCache, EndorsementServices, EndorsementsFetch, Evaluation},
     commands::token::parse_duration,
-    discovery,
+    discovery, endorsement_cache,
     error::ClientError,
     output::{BAD, FAINT, GOOD, NOTICE, Output, STRONG, printable},
     private_file::{self, PUBLIC_MODE},
@@ -429,17 +429,5 @@ fn open(named: &EndorsementCache) -> Result<Cache, ClientError> {
 }
 
 fn folder(named: &EndorsementCache) -> Result<PathBuf, ClientError> {
-    if let Some(folder) = &named.cache {
-        return Ok(folder.clone());
-    }
-    let absolute = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let home = || absolute("HOME").map(|home| home.join(".cache"));
-    absolute("XDG_CACHE_HOME")
-        .or_else(home)
-        .map(|base| base.join("adyton").join("endorsements"))
-        .ok_or_else(|| ClientError::Usage("name the folder of the cache with --cache".to_owned()))
+    endorsement_cache::folder(named.cache.as_deref())
 }

@@ -10,7 +10,7 @@ use attestation::{
 use crate::{
     cli::{RawParts, Verify},
     commands::verify_manifest,
-    conformance, discovery, endorsement_files,
+    conformance, discovery, endorsement_cache, endorsement_files,
     error::ClientError,
     output::Output,
     private_file::{self, PUBLIC_MODE},
@@ -42,7 +42,7 @@ pub async fn run(verify: Verify, output: Output) -> Result<u8, ClientError> {
         Some(url) if url.contains("://") => {
             let transport = discovery::transport(&verify.deployment, Some(url))?;
             output.progress(&format!("asking {url} for evidence over a fresh nonce"));
-            let fetched = discovery::fetch(&transport).await?;
+            let mut fetched = discovery::fetch(&transport).await?;
             if let Some(path) = &verify.save {
                 private_file::write(path, &fetched.bytes, PUBLIC_MODE)?;
                 output.progress(&format!(
@@ -51,6 +51,7 @@ pub async fn run(verify: Verify, output: Output) -> Result<u8, ClientError> {
                     hex::encode(fetched.nonce.as_bytes())
                 ));
             }
+            fill_bundle(&mut fetched.bundle, &verify.raw, output)?;
             let explanation = verifier.explain(&fetched.bundle, &fetched.nonce, at);
             print(
                 &verify,
@@ -84,16 +85,17 @@ fn run_file(
         Some(Kind::AzureHclReport) => return run_azure(verify, output, &subject, &bytes, verifier, at),
         // What is no evidence of a known kind is named by the bundle's own error.
         _ => {
-            let bundle = Bundle::decode(&bytes)?;
+            let mut bundle = Bundle::decode(&bytes)?;
             let nonce = verify.nonce.as_deref().ok_or_else(|| {
                 ClientError::Usage("a bundle in a file answers a nonce; name it with --nonce".to_owned())
             })?;
             let nonce = Nonce::from_bytes(discovery::parse_32_bytes("--nonce", nonce)?);
+            fill_bundle(&mut bundle, &verify.raw, output)?;
             let explanation = verifier.explain(&bundle, &nonce, at);
             return print(verify, output, &subject, &bundle, bytes.len(), at, &explanation);
         }
     };
-    let endorsements = endorsements(&verify.raw, file)?;
+    let endorsements = endorsements(&verify.raw, file, platform, &bytes, output)?;
     let log = optional(verify.raw.event_log.as_deref())?;
     let evidence = RawEvidence {
         platform,
@@ -128,7 +130,9 @@ fn run_azure(
     } else {
         PlatformTag::AzureAmdSevSnp
     };
-    let endorsements = endorsements(raw, Path::new(subject))?;
+    // Parts that do not fit together are the Verifier's to refuse; they name no machine.
+    let machine = evidence.encode().unwrap_or_default();
+    let endorsements = endorsements(raw, Path::new(subject), platform, &machine, output)?;
     let log = optional(raw.event_log.as_deref())?;
     let qualifying_data = match &raw.report_data {
         Some(text) => Some(parse_hex(text)?),
@@ -184,13 +188,47 @@ fn parse_hex(text: &str) -> Result<Vec<u8>, ClientError> {
     hex::decode(text.trim()).map_err(|_| ClientError::Usage("--report-data must be hex digits".to_owned()))
 }
 
-/// Those that are named; without any, whatever lies beside the evidence.
-fn endorsements(raw: &RawParts, file: &Path) -> Result<Endorsements, ClientError> {
-    if !raw.endorsements.is_empty() {
-        return endorsement_files::read(&raw.endorsements);
+/// Those that are named; without any, whatever lies beside the evidence. The cache fills what these lack.
+fn endorsements(
+    raw: &RawParts,
+    file: &Path,
+    platform: PlatformTag,
+    evidence: &[u8],
+    output: Output,
+) -> Result<Endorsements, ClientError> {
+    let mut endorsements = if raw.endorsements.is_empty() {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        endorsement_files::read(&[folder.unwrap_or(Path::new(".")).to_owned()])?
+    } else {
+        endorsement_files::read(&raw.endorsements)?
+    };
+    fill(&mut endorsements, platform, evidence, raw, output)?;
+    Ok(endorsements)
+}
+
+/// As above for a bundle, which brings its own: what it lacks is taken from the cache.
+fn fill_bundle(bundle: &mut Bundle, raw: &RawParts, output: Output) -> Result<(), ClientError> {
+    fill(
+        &mut bundle.endorsements,
+        bundle.platform,
+        &bundle.evidence,
+        raw,
+        output,
+    )
+}
+
+fn fill(
+    endorsements: &mut Endorsements,
+    platform: PlatformTag,
+    evidence: &[u8],
+    raw: &RawParts,
+    output: Output,
+) -> Result<(), ClientError> {
+    let filled = endorsement_cache::fill(endorsements, platform, evidence, raw.cache.as_deref())?;
+    if !filled.is_empty() {
+        output.progress(&format!("from the cache: {}", filled.join(", ")));
     }
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    endorsement_files::read(&[folder.unwrap_or(Path::new(".")).to_owned()])
+    Ok(())
 }
 
 fn optional(path: Option<&Path>) -> Result<Option<Vec<u8>>, ClientError> {

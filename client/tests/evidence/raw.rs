@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use attestation::PlatformTag;
+
 use crate::support::{Ran, adyton, text, vectors};
 
 /// A report with its certificates in one folder, and a policy drafted from it.
@@ -88,6 +90,44 @@ fn a_report_is_accepted_with_what_lies_beside_it_and_only_if_it_is_bound() {
     let open = place.verify(&place.report, &[]);
     assert_eq!((open.code, open.failed()), (10, Vec::new()));
     assert_eq!(open.json()["error"]["clause"], "report-data");
+}
+
+#[test]
+fn what_no_file_brings_is_taken_from_the_cache_of_that_machine() {
+    let Some(place) = Place::new() else { return };
+    let report = fs::read(&place.report).expect("the report");
+    let beside = client::endorsement_files::read(&[place.folder.path().to_owned()]).expect("readable");
+    let subject = attestation::endorsement_subject(PlatformTag::AmdSevSnp, &report).expect("a machine");
+    let (nothing, kept) = (tempfile::tempdir(), tempfile::tempdir());
+    let (nothing, kept) = (nothing.expect("a folder"), kept.expect("a folder"));
+    let without = [
+        "--unbound",
+        "--endorsements",
+        text(nothing.path()),
+        "--cache",
+        text(kept.path()),
+    ];
+    assert_eq!(
+        place.verify(&place.report, &without).failed(),
+        ["snp-certificates"]
+    );
+    endorser::Cache::open(kept.path())
+        .and_then(|cache| cache.store(PlatformTag::AmdSevSnp, &subject, &beside))
+        .expect("it is kept");
+    let ran = place.verify(&place.report, &without);
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    assert!(ran.stderr.contains("from the cache: snp-leaf"), "{}", ran.stderr);
+    // Another machine's cache is of no use: a changed chip id names another subject.
+    let mut other = report;
+    other[0x1a0] ^= 1;
+    let changed = nothing.path().join("changed.bin");
+    fs::write(&changed, &other).expect("it is written");
+    assert!(
+        place
+            .verify(&changed, &without)
+            .failed()
+            .contains(&"snp-certificates".to_owned())
+    );
 }
 
 #[test]

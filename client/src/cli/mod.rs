@@ -3,6 +3,9 @@
 //! Every long flag is also an environment variable and a TOML key ([`crate::layers`]). No flag takes a secret: tokens and
 //! keys are named by file, prompts may come from standard input.
 
+mod endorsements;
+mod evidence;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::Styles};
@@ -11,6 +14,14 @@ use crate::{
     error::ClientError,
     layers::FileLayer,
     output::{self, Color},
+};
+
+pub use self::{
+    endorsements::{
+        EndorsementCache, EndorsementServices, Endorsements, EndorsementsExport, EndorsementsFetch,
+        EndorsementsImport, EndorsementsList, Evaluation,
+    },
+    evidence::{Inspect, Policy, PolicyNew, RawParts, Verify},
 };
 
 const STYLES: Styles = Styles::styled()
@@ -166,148 +177,6 @@ pub enum Padding {
     Constant,
 }
 
-/// `adyton verify`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  adyton verify https://inference.example.com:8443 --ca ca.pem --policy policy.toml
-  adyton verify --explain                     (URL and policy from the configuration file)
-  adyton verify bundle.cbor --policy policy.toml --nonce 5f1d… --at 2026-11-24T03:09:00Z --json
-  adyton verify report.bin --endorsements ./certificates --policy policy.toml --report-data 00ff…
-  adyton verify quote.bin --endorsements collateral.json --event-log ccel.bin --policy policy.toml --unbound
-  adyton verify hcl-report.bin --td-quote quote.bin --tpm-quote quote.msg --tpm-signature quote.sig --pcrs pcrs.bin \\
-                --endorsements ./collateral --policy policy.toml --report-data 00ff…
-  adyton verify --manifest corpus/MANIFEST.toml     (every vector of a corpus, with the verdict that it must get)
-  adyton verify --conformance < case.json           (one case for an outside test suite)
-
-The first line is the verdict. --explain adds every clause, grouped by the question that it answers.")]
-pub struct Verify {
-    /// URL of a host, or a file: a bundle, an SNP report, a TDX quote or an Azure HCL report [default: --url]
-    #[arg(value_name = "URL|FILE")]
-    pub target: Option<String>,
-    /// Print every clause with what was expected and found
-    #[arg(long)]
-    pub explain: bool,
-    /// Appraise as of this moment: RFC 3339 in UTC or seconds since 1970 [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub at: Option<String>,
-    /// The nonce that the bundle in a file answers (64 hex digits)
-    #[arg(long, value_name = "HEX")]
-    pub nonce: Option<String>,
-    /// Keep the fetched bundle in this file, for later or for others to verify
-    #[arg(long, value_name = "FILE")]
-    pub save: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub raw: RawParts,
-    /// Appraise every vector of a corpus and compare with what it expects
-    #[arg(long, value_name = "FILE", conflicts_with = "target")]
-    pub manifest: Option<PathBuf>,
-    /// Appraise one JSON case from standard input (docs/conformance.schema.json)
-    #[arg(long, conflicts_with_all = ["target", "manifest"])]
-    pub conformance: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub deployment: Deployment,
-}
-
-/// What belongs to raw evidence in a file.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Raw evidence")]
-pub struct RawParts {
-    /// File or folder with certificates, revocation lists, collateral; can be repeated
-    #[arg(long, value_name = "PATH")]
-    pub endorsements: Vec<PathBuf>,
-    /// The 64 bytes that the evidence must carry (128 hex digits)
-    #[arg(long, value_name = "HEX", conflicts_with = "unbound")]
-    pub report_data: Option<String>,
-    /// Take whatever report data the evidence carries: nothing then ties it to you
-    #[arg(long)]
-    pub unbound: bool,
-    /// Event log that came with a quote
-    #[arg(long, value_name = "FILE")]
-    pub event_log: Option<PathBuf>,
-    /// Azure on TDX: the TD quote
-    #[arg(long, value_name = "FILE")]
-    pub td_quote: Option<PathBuf>,
-    /// Azure: the vTPM's quote (TPMS_ATTEST)
-    #[arg(long, value_name = "FILE")]
-    pub tpm_quote: Option<PathBuf>,
-    /// Azure: the signature over it (RSASSA, or TPMT_SIGNATURE)
-    #[arg(long, value_name = "FILE")]
-    pub tpm_signature: Option<PathBuf>,
-    /// Azure: the quoted SHA-256 PCR values, one after the other
-    #[arg(long, value_name = "FILE")]
-    pub pcrs: Option<PathBuf>,
-}
-
-/// `adyton inspect`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  adyton inspect report.bin
-  adyton inspect quote.bin --json
-  adyton inspect bundle.cbor                  (evidence, statement and endorsements)
-
-Names are those of the manufacturer's specification, offsets those of the structure. Nothing is checked.")]
-pub struct Inspect {
-    /// A bundle, an SNP report, a TDX quote, an Azure HCL report, a GPU report, an event log or a certificate
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-}
-
-/// `adyton policy`.
-#[derive(Debug, Subcommand)]
-pub enum Policy {
-    /// Write a commented policy that accepts what a piece of evidence shows
-    New(PolicyNew),
-    /// Read a policy as the Verifier does, and say what it leaves open
-    #[command(after_help = "\
-Examples:
-  adyton policy check policy.toml
-  adyton policy check policy.toml --strict    (exit status 1 on a danger or a warning, for CI)")]
-    Check {
-        /// The policy
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Fail on a danger or a warning
-        #[arg(long)]
-        strict: bool,
-    },
-    /// Show what a change of a policy would newly accept or refuse
-    #[command(after_help = "Examples:\n  adyton policy diff policy.toml policy.new.toml")]
-    Diff {
-        /// The policy in force
-        #[arg(value_name = "OLD")]
-        old: PathBuf,
-        /// The policy that would replace it
-        #[arg(value_name = "NEW")]
-        new: PathBuf,
-    },
-}
-
-/// `adyton policy new`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  adyton verify https://inference.example.com:8443 --save bundle.cbor …
-  adyton policy new bundle.cbor --out policy.toml
-  adyton policy new report.bin --endorsements vcek.der
-  adyton policy check policy.toml
-
-The draft accepts exactly what this evidence shows. Whether that is the release you expect is for you to compare.")]
-pub struct PolicyNew {
-    /// A bundle, an SNP report or a TDX quote
-    #[arg(value_name = "FILE")]
-    pub evidence: PathBuf,
-    /// File or folder with the manufacturer's documents (VCEK, TCB info); can be repeated
-    #[arg(long, value_name = "PATH")]
-    pub endorsements: Vec<PathBuf>,
-    /// Write the policy to this file instead of standard output
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-}
-
 /// `adyton chat`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -420,178 +289,6 @@ pub struct AuditVerify {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub deployment: Deployment,
-}
-
-/// `adyton endorsements`.
-#[derive(Debug, Subcommand)]
-pub enum Endorsements {
-    /// Fill the cache for evidence, from AMD, Intel, NVIDIA and Google
-    Fetch(Box<EndorsementsFetch>),
-    /// Write the whole cache into one file
-    #[command(after_help = "\
-Examples:
-  adyton endorsements export endorsements.cbor
-  adyton endorsements export --cache /var/lib/adyton/endorsements endorsements.cbor
-
-The same cache gives the same bytes.")]
-    Export(EndorsementsExport),
-    /// Take such a file into the cache, all of it or nothing
-    #[command(after_help = "\
-Examples:
-  adyton endorsements import endorsements.cbor
-
-Every document must be of its kind, and none may be older than one already seen of its issuer. Signatures are checked \
-at every appraisal; what nobody signed can only make one fail.")]
-    Import(EndorsementsImport),
-    /// List the cache
-    #[command(after_help = "\
-Examples:
-  adyton endorsements list
-  adyton endorsements list --collateral-age 7d --json
-
-fresh: used as it is. stale: to be fetched again, used if that fails. expired: not used.")]
-    List(EndorsementsList),
-}
-
-/// The cache, and how old what is in it may be.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Cache")]
-pub struct EndorsementCache {
-    /// Folder of the cache [default: $XDG_CACHE_HOME/adyton/endorsements, else ~/.cache/adyton/endorsements]
-    #[arg(long, value_name = "DIR")]
-    pub cache: Option<PathBuf>,
-    /// Age at which publishers are asked again
-    #[arg(long, value_name = "DURATION", default_value = "12h")]
-    pub refresh_age: String,
-    /// Age beyond which endorsements are not used; the policy's collateral_age_seconds_max
-    #[arg(long, value_name = "DURATION", default_value = "30d")]
-    pub collateral_age: String,
-}
-
-/// `adyton endorsements fetch`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  adyton endorsements fetch report.bin
-  adyton endorsements fetch bundle.cbor other.cbor --cache /var/lib/adyton/endorsements
-  adyton endorsements fetch quote.bin --pccs-url https://pccs.example.com:8081 --service-ca pccs.pem
-  adyton endorsements fetch --gpu-evidence gpu.bin --gpu-chain gpu.pem
-
-`adyton verify URL --save bundle.cbor` saves a bundle. What is kept and fresh is not fetched again. What is kept and \
-stale is used, with a warning, while it is younger than --collateral-age.")]
-pub struct EndorsementsFetch {
-    /// Bundles, raw SNP reports or raw TDX quotes
-    #[arg(value_name = "EVIDENCE_FILE", required_unless_present = "gpu_evidence")]
-    pub evidence: Vec<PathBuf>,
-    /// Platform of raw evidence: amd-sev-snp or intel-tdx [default: seen from its form]
-    #[arg(long, value_name = "TAG")]
-    pub platform: Option<String>,
-    /// SPDM measurement of an NVIDIA GPU
-    #[arg(long, value_name = "FILE", requires = "gpu_chain")]
-    pub gpu_evidence: Option<PathBuf>,
-    /// PEM certificates of the GPU, the signer first
-    #[arg(long, value_name = "FILE", requires = "gpu_evidence")]
-    pub gpu_chain: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub cache: EndorsementCache,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub services: EndorsementServices,
-}
-
-/// Where the publishers are.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Services")]
-pub struct EndorsementServices {
-    /// AMD's key distribution service
-    #[arg(long, value_name = "URL", default_value = endorser::Services::AMD_KDS)]
-    pub kds_url: String,
-    /// Ask Azure's metadata address for the certificates of the machine that this runs in
-    #[arg(long)]
-    pub thim: bool,
-    /// Azure's metadata address
-    #[arg(long, value_name = "URL", default_value = endorser::Services::AZURE_THIM)]
-    pub thim_url: String,
-    /// Intel's provisioning certification service
-    #[arg(long, value_name = "URL", default_value = endorser::Services::INTEL_PCS)]
-    pub pcs_url: String,
-    /// Where Intel's root publishes its revocation list
-    #[arg(long, value_name = "URL", default_value = endorser::Services::INTEL_ROOT_CRL)]
-    pub root_crl_url: String,
-    /// A caching service (PCCS) to ask instead of both
-    #[arg(long, value_name = "URL")]
-    pub pccs_url: Option<String>,
-    /// Which evaluation of Intel's: standard, or early, before operators had time to update
-    #[arg(
-        hide_possible_values = true,
-        long,
-        value_name = "WHICH",
-        value_enum,
-        default_value_t
-    )]
-    pub update: Evaluation,
-    /// NVIDIA's reference manifests
-    #[arg(long, value_name = "URL", default_value = endorser::Services::NVIDIA_RIM)]
-    pub rim_url: String,
-    /// NVIDIA's OCSP responder
-    #[arg(long, value_name = "URL", default_value = endorser::Services::NVIDIA_OCSP)]
-    pub ocsp_url: String,
-    /// Fetch Google's launch endorsement too
-    #[arg(long)]
-    pub gce: bool,
-    /// Google's bucket of launch endorsements
-    #[arg(long, value_name = "URL", default_value = endorser::Services::GCE_TCB)]
-    pub gce_url: String,
-    /// PEM certificates that vouch for the services' TLS instead of the public roots; what services say is signed
-    #[arg(long, value_name = "FILE")]
-    pub service_ca: Option<PathBuf>,
-    /// Attempts before a service counts as unreachable
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10))]
-    pub attempts: u32,
-    /// Seconds of one attempt
-    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
-    pub attempt_seconds: u64,
-}
-
-/// Intel's evaluations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Evaluation {
-    /// As soon as it is published.
-    Early,
-    /// After the time given to operators.
-    #[default]
-    Standard,
-}
-
-/// `adyton endorsements export`.
-#[derive(Debug, Args)]
-pub struct EndorsementsExport {
-    /// The file to write
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub cache: EndorsementCache,
-}
-
-/// `adyton endorsements import`.
-#[derive(Debug, Args)]
-pub struct EndorsementsImport {
-    /// The file to take in
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub cache: EndorsementCache,
-}
-
-/// `adyton endorsements list`.
-#[derive(Debug, Args)]
-pub struct EndorsementsList {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub cache: EndorsementCache,
 }
 
 /// `adyton token`.
