@@ -38,7 +38,11 @@ fn main() {
         .unwrap_or(5);
     launch_to_first_token();
 
-    let folder = tempfile::tempdir().expect("temporary folder");
+    // The model is named after its folder, and no name begins with a dot.
+    let folder = tempfile::Builder::new()
+        .prefix("random-model-")
+        .tempdir()
+        .expect("temporary folder");
     random_model(folder.path());
     let engine = bare_engine(folder.path());
     let deployment = Deployment::start_with_model(folder.path(), "snp");
