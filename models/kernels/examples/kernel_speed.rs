@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use kernels::{Format, Isa, Matrix, Part, Pool};
 
-/// Weights for reading: beyond what caches hold of one core's share.
-const OUTPUTS_READ: usize = 16384;
+/// Matrices that are read in turn, together larger than the caches of a core.
+const MATRICES: usize = 64;
+const OUTPUTS_READ: usize = 1024;
 const INPUTS: usize = 2048;
 const OUTPUTS_COMPUTED: usize = 1024;
 const ROWS_COMPUTED: usize = 512;
@@ -30,13 +31,9 @@ fn main() {
     let all = std::thread::available_parallelism().map_or(1, |threads| threads.get());
     let threads = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(1);
     let pool = Pool::new(threads);
-    let read = bandwidth(&pool);
-    println!("reading a large buffer: {read:.1} GB/s with {threads} threads");
-    if all > 1 && threads == 1 {
-        println!(
-            "reading a large buffer: {:.1} GB/s with {all} threads",
-            bandwidth(&Pool::new(all))
-        );
+    for threads in [1, all] {
+        let read = bandwidth(&Pool::new(threads), 1 << 29);
+        println!("reading 512 MiB: {read:.1} GB/s with {threads} threads");
     }
     println!("format  isa     1 row: GB/s  of reading   512 rows: Gop/s  of peak");
     for isa in Isa::all_available()
@@ -50,7 +47,7 @@ fn main() {
             if isa == Isa::scalar() && format == Format::F16 {
                 continue; // its conversions are too slow to be worth the time
             }
-            let few = one_row(format, isa, &pool);
+            let (few, read) = one_row(format, isa, &pool);
             let many = many_rows(format, isa, &pool);
             let peak = isa.peak(format.block_elements() > 1) * threads as f64;
             let name = format!("{format:?}");
@@ -78,22 +75,27 @@ fn shortest(budget: Duration, mut run: impl FnMut()) -> f64 {
     best
 }
 
-/// GB/s of reading, each thread its own piece.
-fn bandwidth(pool: &Pool) -> f64 {
-    let buffer = vec![1_u64; 64 << 20];
-    let pieces = 64;
+/// GB/s of reading a buffer of so many bytes, each thread its own part of a piece.
+fn bandwidth(pool: &Pool, bytes: usize) -> f64 {
+    let buffer = vec![1_u64; bytes / 8];
+    let pieces = MATRICES;
     let each = buffer.len() / pieces;
     let mut next = 0;
-    let seconds = shortest(Duration::from_millis(800), || {
-        // Another piece each time, so that nothing is in a cache; small, so that a run is not interrupted.
+    let seconds = shortest(Duration::from_millis(300), || {
+        // Another piece each time, as one_row takes another matrix: what caches hold, they hold for both.
         let piece = &buffer[next % pieces * each..][..each];
         next += 1;
         pool.run(|part, of| {
             let own = &piece[part * each / of..(part + 1) * each / of];
-            let mut sums = [0_u64; 32];
-            for chunk in own.as_chunks::<32>().0 {
-                for (sum, value) in sums.iter_mut().zip(chunk) {
-                    *sum ^= value;
+            // Four streams: more of them are asked of the memory at a time.
+            let streams = own.as_chunks::<16>().0;
+            let quarter = streams.len() / 4;
+            let mut sums = [[0_u64; 16]; 4];
+            for i in 0..quarter {
+                for (stream, sums) in sums.iter_mut().enumerate() {
+                    for (sum, value) in sums.iter_mut().zip(&streams[stream * quarter + i]) {
+                        *sum ^= value;
+                    }
                 }
             }
             black_box(sums);
@@ -120,24 +122,26 @@ fn pack(format: Format, outputs: usize, isa: Isa, pool: &Pool) -> Matrix {
     Matrix::pack(&[part], INPUTS, isa, pool).expect("the shapes fit")
 }
 
-/// GB/s of weights.
-fn one_row(format: Format, isa: Isa, pool: &Pool) -> f64 {
-    // Several matrices in turn, together larger than the caches.
-    let each = 1024;
+/// GB/s of weights, and of reading as many bytes.
+fn one_row(format: Format, isa: Isa, pool: &Pool) -> (f64, f64) {
     let scalar = isa == Isa::scalar();
-    let count = if scalar { 1 } else { OUTPUTS_READ / each * 6 };
-    let matrices: Vec<_> = (0..count).map(|_| pack(format, each, isa, pool)).collect();
+    let count = if scalar { 1 } else { MATRICES };
+    let matrices: Vec<_> = (0..count)
+        .map(|_| pack(format, OUTPUTS_READ, isa, pool))
+        .collect();
     let x: Vec<f32> = (0..INPUTS).map(|i| (i % 17) as f32 - 8.0).collect();
-    let mut out = vec![0.0; each];
+    let mut out = vec![0.0; OUTPUTS_READ];
     let mut next = 0;
-    let budget = Duration::from_millis(if scalar { 1 } else { 500 });
+    let budget = Duration::from_millis(if scalar { 1 } else { 300 });
     let seconds = shortest(budget, || {
         let matrix = &matrices[next % count];
         next += 1;
         matrix.multiply(&x, 1, &mut out, pool).expect("the shapes fit");
         black_box(&mut out);
     });
-    matrices[0].bytes() as f64 / seconds / 1e9
+    let bytes = matrices[0].bytes();
+    drop(matrices);
+    (bytes as f64 / seconds / 1e9, bandwidth(pool, bytes * MATRICES))
 }
 
 /// Multiplications and additions per second, in units of 10^9.

@@ -32,6 +32,10 @@ use crate::tiles::model::Model;
 /// Rows for which weights are unpacked and activations are prepared together; bounds the memory of a product.
 const ROWS_TOGETHER: usize = 256;
 
+/// How far ahead of what is read memory is asked for: the CPU by itself does not look beyond a page, and with few rows
+/// a panel is read once.
+const PREFETCH_BYTES: usize = 4096;
+
 /// Rows of weights as a file has them: one of several that share their inputs, as query, key and value do.
 #[derive(Clone, Copy)]
 pub struct Part<'a> {

@@ -101,5 +101,5 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn dot_pairs(self, sum: Self::I, pairs: Self::P, x: [i16; 2]) -> Self::I;
 
     /// Asks for the cache line `bytes` beyond the start of `near`; never faults.
-    fn prefetch(self, near: &[u8], bytes: usize);
+    fn prefetch<T>(self, near: &[T], bytes: usize);
 }

@@ -2,7 +2,7 @@
 //! inputs in order. The arithmetic is the same for one row and for many, and on every CPU.
 
 use super::activations::Dense;
-use super::{Columns, Panels};
+use super::{Columns, PREFETCH_BYTES, Panels};
 use crate::isa::Kernel;
 use crate::simd::{LANES, Simd};
 
@@ -144,6 +144,14 @@ fn tile<S: Simd, W: Weights, const R: usize, const C: usize>(
         pairs[c] = &weights[c].as_chunks().0[..x.len()];
     }
     for (k, x) in x.iter().enumerate() {
+        if R < S::ROWS_DENSE {
+            for c in 0..C {
+                let two = &pairs[c][k];
+                for line in 0..size_of_val(two) / 64 {
+                    s.prefetch(two, PREFETCH_BYTES + line * 64);
+                }
+            }
+        }
         let mut w = [[s.splat(0.0); 2]; C];
         for c in 0..C {
             w[c] = W::load(s, &pairs[c][k]);

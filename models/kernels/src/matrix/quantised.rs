@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use super::activations::{Group, Quantised};
 use super::layouts::{Layout, Q4_0, Q4K, Q5K, Q6K, Q8_0};
-use super::{Columns, Panels};
+use super::{Columns, PREFETCH_BYTES, Panels};
 use crate::format::Format;
 use crate::isa::Kernel;
 use crate::simd::{LANES, Simd};
@@ -70,13 +70,14 @@ impl Product<'_, '_> {
         }
         for index in 0..self.panels.count() {
             let panel = self.panels.get(index);
-            for group in groups {
+            for (number, group) in groups.iter().enumerate() {
                 let out = (&mut *self.out, self.panels.columns(index));
+                let is_first = number == 0;
                 match group.rows {
-                    8 => direct::<S, L, 8>(s, panel, group, out),
-                    4 => direct::<S, L, 4>(s, panel, group, out),
-                    2 => direct::<S, L, 2>(s, panel, group, out),
-                    _ => direct::<S, L, 1>(s, panel, group, out),
+                    8 => direct::<S, L, 8>(s, panel, group, is_first, out),
+                    4 => direct::<S, L, 4>(s, panel, group, is_first, out),
+                    2 => direct::<S, L, 2>(s, panel, group, is_first, out),
+                    _ => direct::<S, L, 1>(s, panel, group, is_first, out),
                 }
             }
         }
@@ -89,6 +90,7 @@ fn direct<S: Simd, L: Layout, const R: usize>(
     s: S,
     panel: &[u8],
     group: &Group,
+    is_first: bool,
     (out, columns): (&mut Columns<'_>, Range<usize>),
 ) {
     let x = group.rows::<R>();
@@ -96,6 +98,12 @@ fn direct<S: Simd, L: Layout, const R: usize>(
     for (b, block) in panel.chunks_exact(L::BYTES).enumerate() {
         let mut inner = [s.splat(0.0); R];
         for j in 0..L::SUB_BLOCKS {
+            if is_first {
+                let bytes = L::BYTES / L::SUB_BLOCKS;
+                for line in 0..bytes.div_ceil(64) {
+                    s.prefetch(block, PREFETCH_BYTES + j * bytes + line * 64);
+                }
+            }
             let quads = L::quads(s, block, j);
             let number = b * L::SUB_BLOCKS + j;
             let x_quads: &[_; 8] = x.quads[number * 8..]

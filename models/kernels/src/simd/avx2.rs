@@ -320,9 +320,9 @@ impl Simd for Avx2 {
         })
     }
     #[inline(always)]
-    fn prefetch(self, near: &[u8], bytes: usize) {
+    fn prefetch<T>(self, near: &[T], bytes: usize) {
         proven!(_mm_prefetch::<_MM_HINT_T0>(
-            near.as_ptr().wrapping_add(bytes).cast()
+            near.as_ptr().cast::<i8>().wrapping_add(bytes)
         ));
     }
 }

@@ -227,9 +227,9 @@ impl Simd for Avx512 {
         proven!(_mm512_dpwssd_epi32(sum, pairs, _mm512_set1_epi32(pair(x))))
     }
     #[inline(always)]
-    fn prefetch(self, near: &[u8], bytes: usize) {
+    fn prefetch<T>(self, near: &[T], bytes: usize) {
         proven!(_mm_prefetch::<_MM_HINT_T0>(
-            near.as_ptr().wrapping_add(bytes).cast()
+            near.as_ptr().cast::<i8>().wrapping_add(bytes)
         ));
     }
 }

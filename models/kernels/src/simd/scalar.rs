@@ -207,5 +207,5 @@ impl Simd for Scalar {
         sum
     }
     #[inline(always)]
-    fn prefetch(self, _: &[u8], _: usize) {}
+    fn prefetch<T>(self, _: &[T], _: usize) {}
 }
