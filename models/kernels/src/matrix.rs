@@ -36,6 +36,9 @@ const ROWS_TOGETHER: usize = 256;
 /// a panel is read once.
 const PREFETCH_BYTES: usize = 4096;
 
+/// Inputs that are packed for all sixteen outputs before the next: what they touch stays in the nearest cache.
+const INPUTS_PACKED: usize = 128;
+
 /// Rows of weights as a file has them: one of several that share their inputs, as query, key and value do.
 #[derive(Clone, Copy)]
 pub struct Part<'a> {
@@ -364,17 +367,25 @@ impl Form {
 }
 
 fn pack_f32(rows: &[u8], row_bytes: usize, panel: &mut [f32]) {
-    for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
-        for (weights, bytes) in panel.as_chunks_mut::<LANES>().0.iter_mut().zip(row.as_chunks().0) {
-            weights[lane] = f32::from_le_bytes(*bytes);
+    let weights = panel.chunks_mut(LANES * INPUTS_PACKED);
+    for (index, panel) in weights.enumerate() {
+        for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
+            let row = row.chunks(4 * INPUTS_PACKED).nth(index).unwrap_or_default();
+            for (weights, bytes) in panel.as_chunks_mut::<LANES>().0.iter_mut().zip(row.as_chunks().0) {
+                weights[lane] = f32::from_le_bytes(*bytes);
+            }
         }
     }
 }
 
 fn pack_halves(format: Format, rows: &[u8], row_bytes: usize, panel: &mut [u16]) {
-    for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
-        for (k, bytes) in row.as_chunks().0.iter().enumerate() {
-            panel[half_index(format, k, lane)] = u16::from_le_bytes(*bytes);
+    let weights = panel.chunks_mut(LANES * INPUTS_PACKED);
+    for (index, panel) in weights.enumerate() {
+        for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
+            let row = row.chunks(2 * INPUTS_PACKED).nth(index).unwrap_or_default();
+            for (k, bytes) in row.as_chunks().0.iter().enumerate() {
+                panel[half_index(format, k, lane)] = u16::from_le_bytes(*bytes);
+            }
         }
     }
 }

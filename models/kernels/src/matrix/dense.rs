@@ -60,11 +60,8 @@ impl<W: Weights> Kernel for Product<'_, '_, W> {
     fn run<S: Simd>(self, s: S) {
         let inputs = self.x.inputs;
         let rows = self.x.values.len() / inputs;
-        let chunk = if self.x.groups.len() == 1 {
-            inputs
-        } else {
-            CHUNK_INPUTS
-        };
+        let read_once = self.x.groups.len() == 1;
+        let chunk = if read_once { inputs } else { CHUNK_INPUTS };
         // Sums between chunks, by panel, then by row.
         let mut sums = vec![[0.0_f32; LANES]; self.panels.count() * rows];
         for start in (0..inputs).step_by(chunk) {
@@ -84,13 +81,19 @@ impl<W: Weights> Kernel for Product<'_, '_, W> {
                     if together == 2 {
                         let (one, two) = sums.split_at_mut(rows);
                         let sums = [&mut one[*first..first + count], &mut two[*first..first + count]];
-                        rows_at_once::<S, W, 2>(s, [weights(panel), weights(panel + 1)], x, *count, sums);
+                        rows_at_once::<S, W, 2>(
+                            s,
+                            [weights(panel), weights(panel + 1)],
+                            x,
+                            (*count, read_once),
+                            sums,
+                        );
                     } else {
                         rows_at_once::<S, W, 1>(
                             s,
                             [weights(panel)],
                             x,
-                            *count,
+                            (*count, read_once),
                             [&mut sums[*first..first + count]],
                         );
                     }
@@ -111,15 +114,15 @@ fn rows_at_once<S: Simd, W: Weights, const C: usize>(
     s: S,
     weights: [&[W::Element]; C],
     x: &[f32],
-    rows: usize,
+    (rows, read_once): (usize, bool),
     sums: [&mut [[f32; LANES]]; C],
 ) {
     match rows {
-        1 => tile::<S, W, 1, C>(s, weights, x, sums),
-        2 => tile::<S, W, 2, C>(s, weights, x, sums),
-        4 => tile::<S, W, 4, C>(s, weights, x, sums),
-        8 if S::ROWS_DENSE >= 8 => tile::<S, W, 8, C>(s, weights, x, sums),
-        12 if S::ROWS_DENSE >= 12 => tile::<S, W, 12, C>(s, weights, x, sums),
+        1 => tile::<S, W, 1, C>(s, weights, x, read_once, sums),
+        2 => tile::<S, W, 2, C>(s, weights, x, read_once, sums),
+        4 => tile::<S, W, 4, C>(s, weights, x, read_once, sums),
+        8 if S::ROWS_DENSE >= 8 => tile::<S, W, 8, C>(s, weights, x, read_once, sums),
+        12 if S::ROWS_DENSE >= 12 => tile::<S, W, 12, C>(s, weights, x, read_once, sums),
         _ => unreachable!("groups have one of these sizes"),
     }
 }
@@ -130,6 +133,7 @@ fn tile<S: Simd, W: Weights, const R: usize, const C: usize>(
     s: S,
     weights: [&[W::Element]; C],
     x: &[f32],
+    read_once: bool,
     sums: [&mut [[f32; LANES]]; C],
 ) {
     let mut acc = [[s.splat(0.0); C]; R];
@@ -144,7 +148,7 @@ fn tile<S: Simd, W: Weights, const R: usize, const C: usize>(
         pairs[c] = &weights[c].as_chunks().0[..x.len()];
     }
     for (k, x) in x.iter().enumerate() {
-        if R < S::ROWS_DENSE {
+        if read_once {
             for c in 0..C {
                 let two = &pairs[c][k];
                 for line in 0..size_of_val(two) / 64 {
