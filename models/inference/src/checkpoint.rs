@@ -1,15 +1,20 @@
 //! The tensors of a checkpoint, one file or sharded, each taken once under its expected name and shape.
 
 mod convert;
+mod experts;
+mod format;
 mod header;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
-use self::header::WeightType;
+use self::format::Format;
+use self::header::Stored;
 use crate::architecture::from_json;
+use crate::decoder::ops::Weights;
 use crate::error::InferenceError;
 use crate::model::ModelFiles;
 
@@ -22,9 +27,9 @@ pub(crate) struct Checkpoint<'a> {
 }
 
 struct RawTensor<'a> {
-    weight_type: Option<WeightType>,
+    stored: Stored,
     shape: Vec<usize>,
-    bytes: &'a [u8],
+    bytes: Cow<'a, [u8]>,
 }
 
 #[derive(Deserialize)]
@@ -59,42 +64,69 @@ impl<'a> Checkpoint<'a> {
         Ok(Self { tensors })
     }
 
-    /// A vector of `length`, in f32.
-    pub(crate) fn vector(&mut self, name: &str, length: usize) -> Result<Tensor, InferenceError> {
-        self.vectors(&[(name, length)])
+    /// Numbers of any shape, in f32.
+    pub(crate) fn floats(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, InferenceError> {
+        let (format, bytes) = self.take(name, shape)?;
+        Ok(convert::to_f32(&[(format, &bytes)]))
     }
 
     /// Vectors one after the other, in f32.
     pub(crate) fn vectors(&mut self, parts: &[(&str, usize)]) -> Result<Tensor, InferenceError> {
         let total: usize = parts.iter().map(|(_, length)| length).sum();
-        let raw = parts
-            .iter()
-            .map(|(name, length)| self.take(name, &[*length]))
-            .collect::<Result<Vec<_>, _>>()?;
-        Tensor::from_vec(convert::to_f32(&raw), total, &Device::Cpu).map_err(|_| unloadable(parts))
+        let mut values = Vec::with_capacity(total);
+        for (name, length) in parts {
+            values.extend(self.floats(name, &[*length])?);
+        }
+        Tensor::from_vec(values, total, &Device::Cpu).map_err(|_| unloadable(parts))
     }
 
     /// Matrices of `(rows, columns)` stacked by rows, so that one product computes all. In bf16 when all of
     /// them are, else in f32.
-    pub(crate) fn matrices(
+    pub(crate) fn weights(
         &mut self,
         parts: &[(&str, usize)],
         columns: usize,
-    ) -> Result<Tensor, InferenceError> {
+    ) -> Result<Weights, InferenceError> {
         let shape = (parts.iter().map(|(_, rows)| rows).sum::<usize>(), columns);
-        let raw = parts
+        let taken = parts
             .iter()
             .map(|(name, rows)| self.take(name, &[*rows, columns]))
             .collect::<Result<Vec<_>, _>>()?;
-        let tensor = if raw
+        let raw: Vec<(Format, &[u8])> = taken
             .iter()
-            .all(|(weight_type, _)| *weight_type == WeightType::Bf16)
-        {
+            .map(|(format, bytes)| (*format, bytes.as_ref()))
+            .collect();
+        let tensor = if raw.iter().all(|(format, _)| *format == Format::Bf16) {
             Tensor::from_vec(convert::to_bf16(&raw), shape, &Device::Cpu)
         } else {
             Tensor::from_vec(convert::to_f32(&raw), shape, &Device::Cpu)
         };
-        tensor.map_err(|_| unloadable(parts))
+        tensor.map(Weights::new).map_err(|_| unloadable(parts))
+    }
+
+    /// Whether a tensor is there and was not taken yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Adds `prefix` to every name where none has it: a model saved without its head lacks it.
+    pub(crate) fn add_missing_prefix(&mut self, prefix: &str) {
+        if !self.tensors.keys().any(|name| name.starts_with(prefix)) {
+            let tensors = std::mem::take(&mut self.tensors);
+            let renamed = tensors
+                .into_iter()
+                .map(|(name, tensor)| (format!("{prefix}{name}"), tensor));
+            self.tensors = renamed.collect();
+        }
+    }
+
+    /// Changes names to those that the architecture expects.
+    pub(crate) fn rename(&mut self, rename: impl Fn(&str) -> Option<String>) {
+        let tensors = std::mem::take(&mut self.tensors);
+        let renamed = tensors
+            .into_iter()
+            .map(|(name, tensor)| (rename(&name).unwrap_or(name), tensor));
+        self.tensors = renamed.collect();
     }
 
     /// Leaves a tensor out that older checkpoints carry and nothing reads.
@@ -110,8 +142,25 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
-    /// A tensor of exactly that name and shape; each can be taken once.
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<(WeightType, &'a [u8]), InferenceError> {
+    /// The weights of exactly that name and shape; each can be taken once.
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<(Format, Cow<'a, [u8]>), InferenceError> {
+        let tensor = self.take_any(name, shape)?;
+        match tensor.stored {
+            Stored::Weights(format) => Ok((format, tensor.bytes)),
+            Stored::Bytes | Stored::Other => Err(mismatch(name, "is of a type that no weights have")),
+        }
+    }
+
+    /// The bytes of exactly that name and shape.
+    fn take_bytes(&mut self, name: &str, shape: &[usize]) -> Result<Cow<'a, [u8]>, InferenceError> {
+        let tensor = self.take_any(name, shape)?;
+        match tensor.stored {
+            Stored::Bytes => Ok(tensor.bytes),
+            Stored::Weights(_) | Stored::Other => Err(mismatch(name, "is not of bytes")),
+        }
+    }
+
+    fn take_any(&mut self, name: &str, shape: &[usize]) -> Result<RawTensor<'a>, InferenceError> {
         let tensor = self
             .tensors
             .remove(name)
@@ -122,10 +171,7 @@ impl<'a> Checkpoint<'a> {
                 &format!("has shape {:?}, expected {shape:?}", tensor.shape),
             ));
         }
-        let weight_type = tensor.weight_type;
-        let weight_type =
-            weight_type.ok_or_else(|| mismatch(name, "has a type other than F32, F16, BF16"))?;
-        Ok((weight_type, tensor.bytes))
+        Ok(tensor)
     }
 }
 
@@ -138,9 +184,9 @@ fn open_file<'a>(name: &str, file: &'a [u8]) -> Result<BTreeMap<String, RawTenso
         (
             tensor,
             RawTensor {
-                weight_type: entry.weight_type,
+                stored: entry.stored,
                 shape: entry.shape,
-                bytes: &file[entry.range],
+                bytes: Cow::Borrowed(&file[entry.range]),
             },
         )
     });

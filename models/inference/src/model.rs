@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::architecture::{Architecture, CONFIG_FILE, TokenIds, from_json};
 use crate::checkpoint::Checkpoint;
-use crate::decoder::Decoder;
+use crate::decoder::{Decoder, Head};
 use crate::engine::{Engine, EngineConfig};
 use crate::error::InferenceError;
 use crate::text::{ChatTemplate, TextTokenizer, TokenizerFiles};
@@ -26,7 +26,8 @@ impl<'a> ModelFiles<'a> {
         Self::default()
     }
 
-    /// Adds a file; names have no folder part. Files that a model does not need are never read.
+    /// Adds a file. Names have no folder part, except those of embedding models (`1_Pooling/config.json`). Files
+    /// that a model does not need are never read.
     pub fn insert(&mut self, name: &'a str, bytes: &'a [u8]) {
         self.files.insert(name, bytes);
     }
@@ -89,7 +90,7 @@ impl Model {
             &tokenizer,
             vocabulary,
         )?;
-        let decoder = Decoder::load(architecture.decoder, Checkpoint::open(files)?)?;
+        let decoder = Decoder::load(architecture.decoder, Checkpoint::open(files)?, Head::Logits)?;
         Ok(Self {
             parts: Arc::new(Parts {
                 decoder,
@@ -120,7 +121,7 @@ impl Model {
     /// Bytes of key-value cache that one token of one request takes.
     pub fn cache_bytes_per_token(&self) -> usize {
         let config = self.decoder().config();
-        2 * size_of::<f32>() * config.layers * config.kv_width()
+        2 * size_of::<f32>() * config.layers.len() * config.kv_width()
     }
 
     /// Starts an engine on its own thread.

@@ -1,45 +1,46 @@
 //! Products with weights, which are f32 or bf16; the activations and all sums are f32.
 //!
-//! Few rows (decoding) are bound by reading the weights: each weight row is read once, as it is stored, and
-//! multiplied with all rows. Many rows (prefill) are bound by arithmetic: bf16 weights are widened block by
-//! block and given to the matrix product of the tensor library.
+//! A row's result is the same alone and in a batch, and on any number of threads: every element is one sum in one
+//! fixed order, whatever is computed beside it.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
 use half::bf16;
 use rayon::prelude::*;
 
-/// Up to here the weights are read directly. Decoding has one row today; a batch of a few shares the reading.
-const FEW_ROWS_MAX: usize = 4;
-/// Weights widened at a time: 8 MiB of f32.
-const BLOCK_ELEMENTS: usize = 1 << 21;
+/// Rows of activations that stay in the cache of a core while weights pass by.
+const ROWS_PER_PASS: usize = 16;
 /// Lanes of a dot product: enough independent sums to keep the vector units busy.
 const LANES: usize = 32;
 /// Outputs that one task computes at least.
 const OUTPUTS_PER_TASK_MIN: usize = 32;
 
-/// `x W^T`; `x` is (rows, inputs) in f32, `weight` (outputs, inputs) in f32 or bf16.
-pub(crate) fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if x.dim(0)? <= FEW_ROWS_MAX {
-        return x.contiguous()?.apply_op2_no_bwd(weight, &FewRows);
+/// A matrix of weights, one row per output. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Weights(Tensor);
+
+impl Weights {
+    /// (outputs, inputs) in f32 or bf16.
+    pub(crate) fn new(weights: Tensor) -> Self {
+        Self(weights)
     }
-    if weight.dtype() == DType::F32 {
-        return x.matmul(&weight.t()?);
+
+    /// `x W^T`; `x` is (rows, inputs) in f32.
+    pub(crate) fn product(&self, x: &Tensor) -> Result<Tensor> {
+        x.contiguous()?.apply_op2_no_bwd(&self.0, &Product)
     }
-    let (outputs, inputs) = weight.dims2()?;
-    let block = (BLOCK_ELEMENTS / inputs).clamp(1, outputs);
-    let products = (0..outputs).step_by(block).map(|first| {
-        let rows = weight.narrow(0, first, block.min(outputs - first))?;
-        x.matmul(&rows.apply_op1_no_bwd(&Widen)?.t()?)
-    });
-    let products = products.collect::<Result<Vec<_>>>()?;
-    Tensor::cat(&products, 1)
+
+    /// Some rows of the weights themselves: (indices, inputs) in f32.
+    pub(crate) fn rows(&self, indices: &[u32]) -> Result<Tensor> {
+        let indices = Tensor::new(indices, &Device::Cpu)?;
+        self.0.index_select(&indices, 0)?.to_dtype(DType::F32)
+    }
 }
 
-struct FewRows;
+struct Product;
 
-impl CustomOp2 for FewRows {
+impl CustomOp2 for Product {
     fn name(&self) -> &'static str {
-        "product-of-few-rows"
+        "product"
     }
 
     fn cpu_fwd(
@@ -56,14 +57,14 @@ impl CustomOp2 for FewRows {
         else {
             bail!("operand is not contiguous");
         };
-        if inputs != weight_inputs || inputs == 0 {
-            bail!("product of {inputs} inputs with weights for {weight_inputs}");
+        if inputs != weight_inputs || inputs == 0 || rows == 0 {
+            bail!("product of {rows} rows of {inputs} with weights for {weight_inputs}");
         }
         let x = &x.as_slice::<f32>()?[x_range.0..x_range.1];
         let range = weight_range.0..weight_range.1;
         let product = match weight {
-            CpuStorage::F32(weight) => few_rows(x, &weight[range], rows, inputs, outputs, |w| w),
-            CpuStorage::BF16(weight) => few_rows(x, &weight[range], rows, inputs, outputs, widen),
+            CpuStorage::F32(weight) => product(x, &weight[range], rows, inputs, outputs, |w| w),
+            CpuStorage::BF16(weight) => product(x, &weight[range], rows, inputs, outputs, widen),
             _ => bail!("weights are neither f32 nor bf16"),
         };
         Ok((CpuStorage::F32(product), (rows, outputs).into()))
@@ -75,7 +76,7 @@ fn widen(weight: bf16) -> f32 {
     f32::from_bits(u32::from(weight.to_bits()) << 16)
 }
 
-fn few_rows<W: Copy + Sync>(
+fn product<W: Copy + Sync>(
     x: &[f32],
     weight: &[W],
     rows: usize,
@@ -87,12 +88,16 @@ fn few_rows<W: Copy + Sync>(
     let mut transposed = vec![0.0_f32; outputs * rows];
     let per_task = outputs
         .div_ceil(rayon::current_num_threads())
+        .clamp(1, 4 * OUTPUTS_PER_TASK_MIN)
         .max(OUTPUTS_PER_TASK_MIN);
     let task = |(index, chunk): (usize, &mut [f32])| {
-        for (output, values) in chunk.chunks_exact_mut(rows).enumerate() {
-            let weight = &weight[(index * per_task + output) * inputs..][..inputs];
-            for (value, x) in values.iter_mut().zip(x.chunks_exact(inputs)) {
-                *value = dot(x, weight, widen);
+        for (pass, x) in x.chunks(ROWS_PER_PASS * inputs).enumerate() {
+            for (output, values) in chunk.chunks_exact_mut(rows).enumerate() {
+                let weight = &weight[(index * per_task + output) * inputs..][..inputs];
+                let values = &mut values[pass * ROWS_PER_PASS..];
+                for (value, x) in values.iter_mut().zip(x.chunks_exact(inputs)) {
+                    *value = dot(x, weight, widen);
+                }
             }
         }
     };
@@ -125,37 +130,9 @@ fn dot<W: Copy>(x: &[f32], weight: &[W], widen: impl Fn(W) -> f32) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
-struct Widen;
-
-impl CustomOp1 for Widen {
-    fn name(&self) -> &'static str {
-        "widen"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (CpuStorage::BF16(weight), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
-            bail!("weights are not contiguous bf16");
-        };
-        let weight = &weight[start..end];
-        let mut values = vec![0.0_f32; weight.len()];
-        let chunk = weight.len().div_ceil(rayon::current_num_threads()).max(1 << 14);
-        values
-            .par_chunks_mut(chunk)
-            .zip(weight.par_chunks(chunk))
-            .for_each(|(values, weight)| {
-                values
-                    .iter_mut()
-                    .zip(weight)
-                    .for_each(|(value, weight)| *value = widen(*weight));
-            });
-        Ok((CpuStorage::F32(values), layout.shape().clone()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
 
     /// Small whole numbers: every way of summing them is exact.
     fn whole_numbers(rows: usize, columns: usize) -> Tensor {
@@ -166,19 +143,19 @@ mod tests {
     }
 
     #[test]
-    fn every_way_gives_the_same_product() {
-        // Inputs beside the lanes, and more outputs than one block of weights.
-        for (inputs, outputs) in [(1, 3), (31, 5), (67, 129), (1000, 2500)] {
+    fn every_type_gives_the_same_product() {
+        for (inputs, outputs) in [(1, 3), (31, 5), (67, 129), (1000, 300)] {
             let weight = whole_numbers(outputs, inputs);
             let narrow = weight.to_dtype(DType::BF16).expect("bf16 holds them");
-            for rows in [1, 2, FEW_ROWS_MAX, FEW_ROWS_MAX + 1, 9] {
+            for rows in [1, 2, ROWS_PER_PASS, ROWS_PER_PASS + 1, 40] {
                 let x = whole_numbers(rows, inputs);
                 let expected = x
                     .matmul(&weight.t().expect("2-d"))
                     .and_then(|y| y.to_vec2::<f32>());
                 let expected = expected.expect("the reference");
                 for weight in [&weight, &narrow] {
-                    let found = product(&x, weight)
+                    let found = Weights::new(weight.clone())
+                        .product(&x)
                         .and_then(|y| y.to_vec2::<f32>())
                         .expect("a product");
                     assert_eq!(found, expected, "{rows} x {inputs} x {outputs}");
@@ -189,7 +166,8 @@ mod tests {
 
     #[test]
     fn shapes_that_do_not_fit_are_errors() {
-        assert!(product(&whole_numbers(1, 3), &whole_numbers(2, 4)).is_err());
-        assert!(product(&whole_numbers(9, 3), &whole_numbers(2, 4)).is_err());
+        let weights = Weights::new(whole_numbers(2, 4));
+        assert!(weights.product(&whole_numbers(1, 3)).is_err());
+        assert!(weights.product(&whole_numbers(9, 3)).is_err());
     }
 }
