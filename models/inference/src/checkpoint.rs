@@ -1,17 +1,16 @@
 //! The tensors of a checkpoint, one file or sharded, each taken once under its expected name and shape.
 
-mod convert;
 mod experts;
-mod format;
 mod header;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Tensor};
+use kernels::{Format, Part, blocks};
 use serde::Deserialize;
 
-use self::format::Format;
+pub(crate) use self::experts::mxfp4_value;
 use self::header::Stored;
 use crate::architecture::from_json;
 use crate::decoder::ops::Weights;
@@ -38,6 +37,23 @@ struct Index {
 }
 
 impl<'a> Checkpoint<'a> {
+    /// Without tensors yet.
+    pub(crate) fn empty() -> Self {
+        Self {
+            tensors: BTreeMap::new(),
+        }
+    }
+
+    /// Adds weights whose bytes fit their shape.
+    pub(crate) fn insert(&mut self, name: String, format: Format, shape: Vec<usize>, bytes: Cow<'a, [u8]>) {
+        let tensor = RawTensor {
+            stored: Stored::Weights(format),
+            shape,
+            bytes,
+        };
+        self.tensors.insert(name, tensor);
+    }
+
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
     pub(crate) fn open(files: &ModelFiles<'a>) -> Result<Self, InferenceError> {
         let Some(index) = files.optional(INDEX_FILE) else {
@@ -67,7 +83,10 @@ impl<'a> Checkpoint<'a> {
     /// Numbers of any shape, in f32.
     pub(crate) fn floats(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, InferenceError> {
         let (format, bytes) = self.take(name, shape)?;
-        Ok(convert::to_f32(&[(format, &bytes)]))
+        let mut values = vec![0.0; shape.iter().product()];
+        blocks::decode_row(format, &bytes, &mut values)
+            .map_err(|error| mismatch(name, &error.to_string()))?;
+        Ok(values)
     }
 
     /// Vectors one after the other, in f32.
@@ -80,28 +99,26 @@ impl<'a> Checkpoint<'a> {
         Tensor::from_vec(values, total, &Device::Cpu).map_err(|_| unloadable(parts))
     }
 
-    /// Matrices of `(rows, columns)` stacked by rows, so that one product computes all. In bf16 when all of
-    /// them are, else in f32.
+    /// Matrices of `(rows, columns)` stacked by rows, so that one product computes all.
     pub(crate) fn weights(
         &mut self,
         parts: &[(&str, usize)],
         columns: usize,
     ) -> Result<Weights, InferenceError> {
-        let shape = (parts.iter().map(|(_, rows)| rows).sum::<usize>(), columns);
         let taken = parts
             .iter()
-            .map(|(name, rows)| self.take(name, &[*rows, columns]))
-            .collect::<Result<Vec<_>, _>>()?;
-        let raw: Vec<(Format, &[u8])> = taken
+            .map(|(name, rows)| Ok((*rows, self.take(name, &[*rows, columns])?)))
+            .collect::<Result<Vec<_>, InferenceError>>()?;
+        let packed: Vec<Part<'_>> = taken
             .iter()
-            .map(|(format, bytes)| (*format, bytes.as_ref()))
+            .map(|(rows, (format, bytes))| Part {
+                format: *format,
+                bytes,
+                outputs: *rows,
+            })
             .collect();
-        let tensor = if raw.iter().all(|(format, _)| *format == Format::Bf16) {
-            Tensor::from_vec(convert::to_bf16(&raw), shape, &Device::Cpu)
-        } else {
-            Tensor::from_vec(convert::to_f32(&raw), shape, &Device::Cpu)
-        };
-        tensor.map(Weights::new).map_err(|_| unloadable(parts))
+        let name = parts.first().map_or("", |(name, _)| name);
+        Weights::pack(&packed, columns).map_err(|error| mismatch(name, &error.to_string()))
     }
 
     /// Whether a tensor is there and was not taken yet.

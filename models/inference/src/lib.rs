@@ -24,6 +24,7 @@ mod embedding;
 mod engine;
 mod error;
 mod generation;
+mod gguf;
 pub mod limits;
 mod model;
 mod request;

@@ -201,7 +201,7 @@ fn impossible_numbers_are_malformed() {
         ("rope_theta", serde_json::json!(-3.0)),
         ("partial_rotary_factor", serde_json::json!(0.0)),
         ("partial_rotary_factor", serde_json::json!(1.5)),
-        ("partial_rotary_factor", serde_json::json!(0.51)),
+        ("partial_rotary_factor", serde_json::json!(0.52)),
         ("max_position_embeddings", serde_json::json!(0)),
         ("max_position_embeddings", serde_json::json!(huge)),
     ];

@@ -10,8 +10,8 @@
 use std::borrow::Cow;
 
 use half::bf16;
+use kernels::Format;
 
-use super::format::Format;
 use super::header::Stored;
 use super::{Checkpoint, RawTensor, mismatch};
 use crate::config::ExpertsConfig;
@@ -109,12 +109,9 @@ impl<'a> Checkpoint<'a> {
         let (blocks, _) = blocks.as_chunks::<{ MXFP4_BLOCK / 2 }>();
         let mut values = Vec::with_capacity(2 * count * rows * columns);
         for (block, scale) in blocks.iter().zip(scales.iter()) {
-            let scale = e8m0(*scale);
             for byte in block {
                 for nibble in [byte & 15, byte >> 4] {
-                    let magnitude = E2M1[usize::from(nibble & 7)];
-                    let value = if nibble & 8 == 0 { magnitude } else { -magnitude };
-                    values.extend(bf16::from_f32(value * scale).to_le_bytes());
+                    values.extend(mxfp4_value(nibble, *scale).to_le_bytes());
                 }
             }
         }
@@ -183,6 +180,13 @@ fn sorted<'a>(
         }
     }
     (format, Cow::Owned(output))
+}
+
+/// A nibble (sign, then E2M1) times its scale.
+pub(crate) fn mxfp4_value(nibble: u8, scale: u8) -> bf16 {
+    let magnitude = E2M1[usize::from(nibble & 7)];
+    let value = if nibble & 8 == 0 { magnitude } else { -magnitude };
+    bf16::from_f32(value * e8m0(scale))
 }
 
 /// 2 to the power of the scale less its bias; the smallest is a denormal.

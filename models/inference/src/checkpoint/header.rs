@@ -13,10 +13,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use kernels::Format;
 use serde::Deserialize;
 use serde::de::{Error as _, MapAccess, Visitor};
-
-use super::format::Format;
 
 /// Longest header, as in the reference implementation.
 const HEADER_BYTES_MAX: usize = 100_000_000;

@@ -151,6 +151,7 @@ impl KvCache {
     }
 
     /// Blocks held at the moment, of all layers.
+    #[cfg(test)]
     pub(crate) fn blocks(&self) -> usize {
         let held = |layer: &LayerBlocks| layer.blocks.iter().flatten().count();
         self.layers.iter().map(held).sum()
