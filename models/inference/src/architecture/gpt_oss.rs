@@ -40,7 +40,7 @@ pub(super) fn parse(fields: &mut Fields) -> Result<DecoderConfig, InferenceError
         count: counts[0].or(counts[1]).unwrap_or(128),
         per_token,
         intermediate: fields.required("intermediate_size")?,
-        shares: Shares::OfChosen,
+        shares: Shares::Chosen,
         layout: ExpertsLayout::Transposed,
     };
     config.layers = equal_layers(layers, None, experts.intermediate);

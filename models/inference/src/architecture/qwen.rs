@@ -44,9 +44,9 @@ pub(super) fn parse_3_experts(fields: &mut Fields) -> Result<DecoderConfig, Infe
     // Written by older versions and read by none.
     fields.take::<usize>("max_window_layers")?;
     let shares = if fields.or("norm_topk_prob", false)? {
-        Shares::OfAllNormalised
+        Shares::Normalised
     } else {
-        Shares::OfAll
+        Shares::Kept
     };
     // transformers 5 has a second name for it.
     let counts = [fields.take("num_experts")?, fields.take("num_local_experts")?];

@@ -167,8 +167,8 @@ fn choose(logits: &[f32], per_token: usize, shares: Shares) -> Vec<(usize, f32)>
     order.truncate(per_token);
     let total_of_chosen: f32 = order.iter().map(|expert| weight(*expert)).sum();
     let share = |expert: usize| match shares {
-        Shares::OfAll => weight(expert) / total_of_all,
-        Shares::OfAllNormalised | Shares::OfChosen => weight(expert) / total_of_chosen,
+        Shares::Kept => weight(expert) / total_of_all,
+        Shares::Normalised | Shares::Chosen => weight(expert) / total_of_chosen,
     };
     order.iter().map(|expert| (*expert, share(*expert))).collect()
 }
@@ -189,17 +189,14 @@ mod tests {
                 );
             }
         };
-        close(
-            choose(&logits, 2, Shares::OfAll),
-            [(3, 3.0 / 7.0), (1, 2.0 / 7.0)],
-        );
-        close(choose(&logits, 2, Shares::OfChosen), [(3, 0.6), (1, 0.4)]);
-        close(choose(&logits, 2, Shares::OfAllNormalised), [(3, 0.6), (1, 0.4)]);
+        close(choose(&logits, 2, Shares::Kept), [(3, 3.0 / 7.0), (1, 2.0 / 7.0)]);
+        close(choose(&logits, 2, Shares::Chosen), [(3, 0.6), (1, 0.4)]);
+        close(choose(&logits, 2, Shares::Normalised), [(3, 0.6), (1, 0.4)]);
     }
 
     #[test]
     fn equals_go_to_the_smaller_number() {
-        let chosen = choose(&[1.0; 5], 2, Shares::OfChosen);
+        let chosen = choose(&[1.0; 5], 2, Shares::Chosen);
         assert_eq!(
             chosen.iter().map(|(expert, _)| *expert).collect::<Vec<_>>(),
             [0, 1]

@@ -74,8 +74,11 @@ struct Fixture {
 
 impl Fixture {
     fn load(name: &str) -> Self {
-        let folder = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
-        let contents: Vec<(String, Vec<u8>)> = std::fs::read_dir(&folder)
+        Self::load_from(&format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR")))
+    }
+
+    fn load_from(folder: &str) -> Self {
+        let contents: Vec<(String, Vec<u8>)> = std::fs::read_dir(folder)
             .expect("the fixture is committed")
             .map(|entry| entry.expect("a directory entry"))
             .map(|entry| {
@@ -97,7 +100,7 @@ impl Fixture {
         let numbers: ModelFiles<'_> = [("model.safetensors", numbers)].into_iter().collect();
         let mut numbers = Checkpoint::open(&numbers).expect("the numbers are safetensors");
         let has_native = numbers.has("logits_native");
-        let model = Model::load(&files).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let model = Model::load(&files).unwrap_or_else(|error| panic!("{folder}: {error}"));
         let vocabulary = model.decoder().config().vocabulary;
         let mut rows = |tensor: &str| -> Vec<Vec<f32>> {
             let values = numbers.floats(tensor, &[LOGIT_ROWS, vocabulary]);
@@ -191,22 +194,25 @@ fn cosine(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
+fn compare(name: &str, fixture: &Fixture) {
+    let mut found = fixture.logits_in_parts(usize::MAX);
+    found.drain(..found.len() - LOGIT_ROWS);
+    let difference = largest_difference(&found, &fixture.logits);
+    let similar = cosine(&found, &fixture.logits);
+    assert!(
+        difference < LOGIT_TOLERANCE && similar > COSINE_MIN,
+        "{name}: {difference}, {similar}"
+    );
+    if let Some(native) = &fixture.logits_native {
+        let similar = cosine(&found, native);
+        assert!(similar > NATIVE_COSINE_MIN, "{name}: {similar}");
+    }
+}
+
 #[test]
 fn logits_agree_with_transformers() {
     for name in FIXTURES {
-        let fixture = Fixture::load(name);
-        let mut found = fixture.logits_in_parts(usize::MAX);
-        found.drain(..found.len() - LOGIT_ROWS);
-        let difference = largest_difference(&found, &fixture.logits);
-        let similar = cosine(&found, &fixture.logits);
-        assert!(
-            difference < LOGIT_TOLERANCE && similar > COSINE_MIN,
-            "{name}: {difference}, {similar}"
-        );
-        if let Some(native) = &fixture.logits_native {
-            let similar = cosine(&found, native);
-            assert!(similar > NATIVE_COSINE_MIN, "{name}: {similar}");
-        }
+        compare(name, &Fixture::load(name));
     }
 }
 
@@ -216,6 +222,27 @@ fn sixty_four_greedy_tokens_agree_with_transformers() {
         let fixture = Fixture::load(name);
         assert_eq!(fixture.expected.greedy.len(), 64);
         assert_eq!(fixture.greedy(64), fixture.expected.greedy, "{name}");
+    }
+}
+
+/// Other checkpoints of `scripts/oracle`, in the folder that `ADYTON_ORACLE` names.
+#[test]
+#[allow(clippy::print_stdout, reason = "it says what it did not run")]
+fn further_checkpoints_agree_with_transformers() {
+    let Some(folder) = std::env::var_os("ADYTON_ORACLE") else {
+        println!("NOT RUN: ADYTON_ORACLE names no folder of further checkpoints");
+        return;
+    };
+    for entry in std::fs::read_dir(folder).expect("the folder is readable") {
+        let path = entry.expect("a directory entry").path();
+        let path = path.to_str().expect("UTF-8");
+        if !std::path::Path::new(&format!("{path}/expected.safetensors")).exists() {
+            continue;
+        }
+        println!("{path}");
+        let fixture = Fixture::load_from(path);
+        compare(path, &fixture);
+        assert_eq!(fixture.greedy(64), fixture.expected.greedy, "{path}");
     }
 }
 

@@ -260,8 +260,8 @@ fn layer_configs(
     let experts = keys.whole("expert_count")?.unwrap_or(0);
     let mlp = if experts > 0 {
         let (shares, layout) = match family {
-            Family::Qwen3Moe => (Shares::OfAllNormalised, ExpertsLayout::PerExpert),
-            Family::GptOss => (Shares::OfChosen, ExpertsLayout::Transposed),
+            Family::Qwen3Moe => (Shares::Normalised, ExpertsLayout::PerExpert),
+            Family::GptOss => (Shares::Chosen, ExpertsLayout::Transposed),
             _ => {
                 return Err(unsupported(
                     "expert_count",
