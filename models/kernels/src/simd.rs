@@ -19,7 +19,7 @@ pub(crate) const LANES: usize = 16;
 ///
 /// Methods are `inline(always)` in each implementation: they must end up inside a function that is compiled for
 /// the features, which [`Isa::dispatch`](crate::isa::Isa::dispatch) provides.
-pub(crate) trait Simd: Copy + Send + Sync + 'static {
+pub trait Simd: Copy + Send + Sync + 'static {
     /// Sixteen f32.
     type F: Copy;
     /// Sixteen i32.

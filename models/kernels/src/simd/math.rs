@@ -50,6 +50,30 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     s.mul(y, power)
 }
 
+/// `cap tanh(x / cap)`, to 2e-7 of `cap`.
+#[inline(always)]
+pub(crate) fn softcap<S: Simd>(s: S, x: S::F, cap: f32) -> S::F {
+    // tanh u = 1 - 2 / (e^2u + 1)
+    let power = exp(s, s.mul(x, s.splat(2.0 / cap)));
+    let tanh = s.sub(s.splat(1.0), s.div(s.splat(2.0), s.add(power, s.splat(1.0))));
+    s.mul(tanh, s.splat(cap))
+}
+
+/// The error function to 2e-7 (Abramowitz and Stegun, 7.1.26).
+#[inline(always)]
+pub(crate) fn erf<S: Simd>(s: S, x: S::F) -> S::F {
+    let magnitude = s.from_bits(s.and_i(s.bits(x), s.splat_i(i32::MAX)));
+    let t = s.div(s.splat(1.0), s.fma(magnitude, s.splat(0.327_591_1), s.splat(1.0)));
+    let mut y = s.splat(1.061_405_4);
+    for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+        y = s.fma(y, t, s.splat(c));
+    }
+    let power = exp(s, s.sub(s.splat(0.0), s.mul(magnitude, magnitude)));
+    let y = s.sub(s.splat(1.0), s.mul(s.mul(y, t), power));
+    // The sign of x; y is not negative.
+    s.from_bits(s.add_i(s.bits(y), s.and_i(s.bits(x), s.splat_i(i32::MIN))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
