@@ -151,6 +151,11 @@ impl<'a> Checkpoint<'a> {
         self.tensors.remove(name);
     }
 
+    /// As [`Self::ignore`], every tensor whose name begins so.
+    pub(crate) fn ignore_prefix(&mut self, prefix: &str) {
+        self.tensors.retain(|name, _| !name.starts_with(prefix));
+    }
+
     /// What was not taken would silently change the result: refused.
     pub(crate) fn finish(self) -> Result<(), InferenceError> {
         match self.tensors.keys().next() {

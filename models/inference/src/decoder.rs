@@ -9,7 +9,7 @@
 //!    product, sum; norm, gated MLP or experts, sum
 //! 3. norm and head of the rows whose logits are wanted
 
-pub(crate) mod attention;
+mod attention;
 pub(crate) mod batch;
 pub(crate) mod linear;
 mod mlp;

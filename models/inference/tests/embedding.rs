@@ -102,6 +102,42 @@ fn a_published_model_agrees_with_sentence_transformers() {
     compare(&embedder, &expected, 1e-4);
 }
 
+/// The config that nomic publishes with its models has other names for the same numbers.
+#[test]
+fn the_published_form_of_a_config_gives_the_same_vectors() {
+    let mut files = read(&fixture("nomic-mean"));
+    let now = load(&files)
+        .expect("the fixture")
+        .embed("the cat")
+        .expect("it embeds");
+    let published = r#"{"activation_function":"swiglu","architectures":["NomicBertModel"],"attn_pdrop":0.0,
+        "bos_token_id":null,"causal":false,"dense_seq_output":true,"embd_pdrop":0.0,"eos_token_id":null,
+        "fused_bias_fc":true,"fused_dropout_add_ln":true,"initializer_range":0.02,"layer_norm_epsilon":1e-12,
+        "max_trained_positions":2048,"mlp_fc1_bias":false,"mlp_fc2_bias":false,"model_type":"nomic_bert",
+        "n_embd":32,"n_head":4,"n_inner":64,"n_layer":2,"n_positions":8192,"pad_vocab_size_multiple":64,
+        "parallel_block":false,"prenorm":false,"qkv_proj_bias":false,"reorder_and_upcast_attn":false,
+        "resid_pdrop":0.0,"rotary_emb_base":1000,"rotary_emb_fraction":1.0,"rotary_emb_interleaved":false,
+        "rotary_emb_scale_base":null,"rotary_scaling_factor":null,"scale_attn_by_inverse_layer_idx":false,
+        "scale_attn_weights":true,"summary_activation":null,"summary_first_dropout":0.0,
+        "summary_proj_to_labels":true,"summary_type":"cls_index","summary_use_proj":true,"type_vocab_size":2,
+        "use_cache":true,"use_flash_attn":true,"use_rms_norm":false,"use_xentropy":true,"vocab_size":76}"#;
+    files.insert("config.json".into(), published.as_bytes().to_vec());
+    let before = load(&files)
+        .expect("as published")
+        .embed("the cat")
+        .expect("it embeds");
+    assert_eq!(now.expose_vector(), before.expose_vector());
+    let prenorm = published.replace("\"prenorm\":false", "\"prenorm\":true");
+    files.insert("config.json".into(), prenorm.into_bytes());
+    assert!(
+        load(&files)
+            .err()
+            .expect("another order")
+            .to_string()
+            .contains("prenorm")
+    );
+}
+
 #[test]
 fn too_long_is_refused_and_unwanted_ends() {
     let embedder = load(&read(&fixture("bert-mean"))).expect("a fixture");

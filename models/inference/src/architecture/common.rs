@@ -97,6 +97,7 @@ pub(super) fn rope_context(config: &DecoderConfig, defaults: &Defaults) -> RopeC
         head_dim: config.head_dim,
         context_tokens_max: config.context_tokens_max,
         old_names_of_longrope: false,
+        partial: false,
         query_growth: false,
     }
 }

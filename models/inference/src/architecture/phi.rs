@@ -23,6 +23,7 @@ pub(super) fn parse(fields: &mut Fields) -> Result<DecoderConfig, InferenceError
     config.layers = equal_layers(layers, window, fields.required("intermediate_size")?);
     let context = rotary::RopeContext {
         old_names_of_longrope: true,
+        partial: true,
         ..rope_context(&config, &PHI_3)
     };
     config.ropes = vec![rotary::rope(fields, &context)?];

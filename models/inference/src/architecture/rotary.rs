@@ -15,6 +15,8 @@ pub(crate) struct RopeContext {
     pub(crate) context_tokens_max: usize,
     /// Phi-3 wrote `su` and `yarn` for what is `longrope` now.
     pub(crate) old_names_of_longrope: bool,
+    /// Heads may be turned in part (Phi-3, Phi-4). Elsewhere transformers ignores the factor, or fails.
+    pub(crate) partial: bool,
     /// Ministral 3: `llama_4_scaling_beta` is honoured.
     pub(crate) query_growth: bool,
 }
@@ -96,6 +98,13 @@ fn one(parameters: Option<Fields>, outer: &Outer, context: &RopeContext) -> Resu
     let partial = fields.take::<f64>("partial_rotary_factor")?.or(outer.partial);
     let rotary_dim = match partial {
         None => context.head_dim,
+        Some(partial) if partial != 1.0 && !context.partial => {
+            return Err(unsupported(
+                "partial_rotary_factor",
+                &partial.to_string(),
+                "1, or Phi-3",
+            ));
+        }
         // Towards zero, as Python's int(); what is not a fraction of a head is refused later.
         Some(partial) if (0.0..=1.0).contains(&partial) => (context.head_dim as f64 * partial) as usize,
         Some(partial) => return Err(fields.malformed(&format!("partial_rotary_factor is {partial}"))),

@@ -125,7 +125,7 @@ fn gpt_oss_is_understood_and_no_other_family_may_be_mxfp4() {
 
 #[test]
 fn what_is_not_supported_is_refused_by_name() {
-    let cases: [(&str, serde_json::Value, &str); 9] = [
+    let cases: [(&str, serde_json::Value, &str); 10] = [
         (
             "architectures",
             serde_json::json!(["Gemma3ForConditionalGeneration"]),
@@ -148,6 +148,11 @@ fn what_is_not_supported_is_refused_by_name() {
             "rope_scaling",
             serde_json::json!({"rope_type": "yarn", "factor": 4.0, "llama_4_scaling_beta": 0.1}),
             "llama_4_scaling_beta",
+        ),
+        (
+            "partial_rotary_factor",
+            serde_json::json!(0.5),
+            "partial_rotary_factor",
         ),
         (
             "residual_multiplier",
@@ -183,7 +188,7 @@ fn a_field_that_says_nothing_is_not_in_the_way() {
 #[test]
 fn impossible_numbers_are_malformed() {
     let huge = u64::MAX;
-    let cases: [(&str, serde_json::Value); 20] = [
+    let cases: [(&str, serde_json::Value); 17] = [
         ("vocab_size", serde_json::json!(0)),
         ("vocab_size", serde_json::json!(huge)),
         ("hidden_size", serde_json::json!(-1)),
@@ -199,9 +204,6 @@ fn impossible_numbers_are_malformed() {
         ("head_dim", serde_json::json!(1 << 23)),
         ("rms_norm_eps", serde_json::json!(0.0)),
         ("rope_theta", serde_json::json!(-3.0)),
-        ("partial_rotary_factor", serde_json::json!(0.0)),
-        ("partial_rotary_factor", serde_json::json!(1.5)),
-        ("partial_rotary_factor", serde_json::json!(0.52)),
         ("max_position_embeddings", serde_json::json!(0)),
         ("max_position_embeddings", serde_json::json!(huge)),
     ];
@@ -209,5 +211,26 @@ fn impossible_numbers_are_malformed() {
         let text = value.to_string();
         let error = with(|config| drop(config.insert(key.into(), value))).expect_err(key);
         assert_eq!(error.code(), "model-file-malformed", "{key} = {text}");
+    }
+}
+
+#[test]
+fn a_head_is_turned_in_part_by_whole_pairs() {
+    const PHI_4_MINI: &str = r#"{"architectures":["Phi3ForCausalLM"],"model_type":"phi3","vocab_size":200064,
+        "hidden_size":3072,"intermediate_size":8192,"num_hidden_layers":2,"num_attention_heads":24,
+        "num_key_value_heads":8,"max_position_embeddings":131072,"original_max_position_embeddings":4096,
+        "full_attn_mod":1,"interpolate_factor":1,"lm_head_bias":false,"partial_rotary_factor":0.75,
+        "rope_scaling":null,"rope_theta":10000.0,"sliding_window":262144,"tie_word_embeddings":true}"#;
+    let decoder = change(PHI_4_MINI, |_| ()).expect("without its lists").decoder;
+    assert_eq!((decoder.head_dim, decoder.ropes[0].rotary_dim), (128, 96));
+    for factor in [0.0, 1.5, 0.51] {
+        let changed = change(PHI_4_MINI, |config| {
+            config.insert("partial_rotary_factor".into(), factor.into());
+        });
+        assert_eq!(
+            changed.expect_err("no whole pairs").code(),
+            "model-file-malformed",
+            "{factor}"
+        );
     }
 }

@@ -1,11 +1,12 @@
 //! Grouped-query attention, each sequence of a batch over its own cache.
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{Device, Error, Result, Tensor, bail};
+use kernels::Heads;
+use kernels::attention::{Attention as Kernel, Sequence};
 
 use super::batch::Rows;
-use super::kv_cache::{BLOCK_TOKENS, BlockShape, KvBlock};
 use super::linear::Linear;
-use super::ops::{HeadNorm, Rotation, attend, values_of};
+use super::ops::{HeadNorm, Rotation, kernel_ops, values_of};
 use crate::checkpoint::Checkpoint;
 use crate::config::{DecoderConfig, LayerConfig};
 use crate::error::InferenceError;
@@ -18,15 +19,9 @@ pub(super) struct Attention {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
-    scores: Scores,
-}
-
-/// What becomes of the products of queries and keys.
-#[derive(Clone, Copy)]
-pub(crate) struct Scores {
-    pub(super) scale: f32,
-    pub(super) softcap: Option<f32>,
-    pub(super) window: Option<usize>,
+    scale: f32,
+    softcap: Option<f32>,
+    window: Option<usize>,
 }
 
 impl Attention {
@@ -67,11 +62,9 @@ impl Attention {
             heads: config.heads,
             kv_heads: config.kv_heads,
             head_dim: config.head_dim,
-            scores: Scores {
-                scale: config.score_scale,
-                softcap: config.score_softcap,
-                window: layer.window,
-            },
+            scale: config.score_scale,
+            softcap: config.score_softcap,
+            window: layer.window,
         })
     }
 
@@ -102,7 +95,7 @@ impl Attention {
                 rotation.grow(row, queries);
             }
         }
-        let mut mixed = vec![0.0_f32; rows.len() * query];
+        let mut layout = None;
         for sequence in rows.sequences() {
             let fused = &fused[sequence.first_row * width..][..sequence.tokens * width];
             let past = sequence.cache.len();
@@ -110,50 +103,54 @@ impl Attention {
                 let (keys, values) = row[query..].split_at(kv);
                 sequence.cache.write(layer, past + token, keys, values)?;
             }
-            let view = CacheView {
-                blocks: sequence.cache.layer(layer),
-                shape: sequence.cache.shape(),
-            };
-            let queries = Queries {
-                rows: fused,
-                stride: width,
-                heads: self.heads,
-                past,
-            };
-            let mixed = &mut mixed[sequence.first_row * query..][..sequence.tokens * query];
-            attend(&queries, &view, self.scores, self.sinks.as_deref(), mixed)?;
+            layout = Some(sequence.cache.layout());
         }
+        let Some(layout) = layout else {
+            bail!("the batch is empty");
+        };
+        let mut mixed = vec![0.0_f32; rows.len() * query];
+        let mut rest = mixed.as_mut_slice();
+        let mut outputs = Vec::new();
+        let mut blocks = Vec::new();
+        for sequence in rows.shared_sequences() {
+            let (output, after) = rest.split_at_mut(sequence.tokens * query);
+            rest = after;
+            outputs.push(output);
+            let past = sequence.cache.len();
+            blocks.push(sequence.cache.blocks(layer, past, past + sequence.tokens)?);
+        }
+        let sequences = rows
+            .shared_sequences()
+            .zip(&blocks)
+            .zip(outputs)
+            .map(|((sequence, blocks), out)| Sequence {
+                queries: &fused[sequence.first_row * width..][..sequence.tokens * width],
+                past: sequence.cache.len(),
+                blocks,
+                out,
+            })
+            .collect();
+        let attention = Kernel {
+            layout,
+            heads: self.heads,
+            scale: self.scale,
+            causal: true,
+            window: self.window,
+            softcap: self.softcap,
+            sinks: self.sinks.as_deref(),
+        };
+        let heads = Heads {
+            row_width: width,
+            first: 0,
+            count: self.heads,
+            width: self.head_dim,
+        };
+        let longest = rows.positions().map(|(_, _, length)| length).max();
+        let products = 2 * rows.len() * query * longest.unwrap_or(0);
+        kernel_ops(products)
+            .attention(&attention, heads, sequences)
+            .map_err(Error::wrap)?;
         self.output
             .forward(&Tensor::from_vec(mixed, (rows.len(), query), &Device::Cpu)?)
-    }
-}
-
-/// The queries of one sequence: row `i` is the token at position `past + i` and begins with its queries.
-pub(crate) struct Queries<'a> {
-    pub(super) rows: &'a [f32],
-    pub(super) stride: usize,
-    pub(super) heads: usize,
-    pub(super) past: usize,
-}
-
-/// What one sequence holds in one layer.
-pub(crate) struct CacheView<'a> {
-    pub(super) blocks: &'a [Option<KvBlock>],
-    pub(super) shape: BlockShape,
-}
-
-impl<'a> CacheView<'a> {
-    /// The blocks that hold positions `from..to`, each with the range of tokens inside it.
-    pub(super) fn pieces(
-        &self,
-        from: usize,
-        to: usize,
-    ) -> impl Iterator<Item = (&'a KvBlock, std::ops::Range<usize>)> {
-        let blocks = self.blocks;
-        (from / BLOCK_TOKENS..to.div_ceil(BLOCK_TOKENS)).filter_map(move |number| {
-            let first = number * BLOCK_TOKENS;
-            let range = from.saturating_sub(first)..(to - first).min(BLOCK_TOKENS);
-            Some((blocks.get(number)?.as_ref()?, range))
-        })
     }
 }

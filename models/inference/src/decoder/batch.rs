@@ -51,6 +51,13 @@ pub(super) struct SequenceRows<'c> {
     pub(super) cache: &'c mut KvCache,
 }
 
+/// As [`SequenceRows`], once its keys and values are written.
+pub(super) struct SharedRows<'c> {
+    pub(super) first_row: usize,
+    pub(super) tokens: usize,
+    pub(super) cache: &'c KvCache,
+}
+
 impl<'p, 'a> Rows<'p, 'a> {
     /// Checks every token and takes the room for all of them.
     pub(super) fn new(parts: &'p mut [Part<'a>], config: &DecoderConfig) -> Result<Self> {
@@ -111,6 +118,15 @@ impl<'p, 'a> Rows<'p, 'a> {
 
     pub(super) fn sequences(&mut self) -> impl Iterator<Item = SequenceRows<'_>> {
         self.sequences.iter_mut().map(|sequence| SequenceRows {
+            first_row: sequence.first_row,
+            tokens: sequence.tokens.len(),
+            cache: sequence.part.cache,
+        })
+    }
+
+    /// The same, to read only.
+    pub(super) fn shared_sequences(&self) -> impl Iterator<Item = SharedRows<'_>> {
+        self.sequences.iter().map(|sequence| SharedRows {
             first_row: sequence.first_row,
             tokens: sequence.tokens.len(),
             cache: sequence.part.cache,

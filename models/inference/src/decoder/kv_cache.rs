@@ -8,79 +8,34 @@
 //! (hidden states, scores, logits inside the tensor library) are freed without being overwritten; the enclave's
 //! allocator is the place for that.
 
-use candle_core::{Result, bail};
+use candle_core::{Error, Result, bail};
+use kernels::attention::KvLayout;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::config::DecoderConfig;
 
-/// Tokens of a block.
-pub(crate) const BLOCK_TOKENS: usize = 32;
+pub(crate) use kernels::attention::BLOCK_TOKENS;
 
-/// Keys and values of [`BLOCK_TOKENS`] tokens in one layer; both are (kv heads, tokens, head width).
+/// Keys and values of [`BLOCK_TOKENS`] tokens in one layer, laid out as the kernels read them.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(crate) struct KvBlock {
-    keys: Vec<f32>,
-    values: Vec<f32>,
-}
-
-/// Shape of the blocks of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BlockShape {
-    pub(crate) kv_heads: usize,
-    pub(crate) head_dim: usize,
-}
-
-impl BlockShape {
-    pub(crate) fn of(config: &DecoderConfig) -> Self {
-        Self {
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
-        }
-    }
-
-    fn elements(self) -> usize {
-        self.kv_heads * BLOCK_TOKENS * self.head_dim
-    }
+    elements: Vec<f32>,
 }
 
 impl KvBlock {
     /// A block of zeros.
-    pub(crate) fn new(shape: BlockShape) -> Self {
-        Self {
-            keys: vec![0.0; shape.elements()],
-            values: vec![0.0; shape.elements()],
-        }
+    pub(crate) fn new(layout: KvLayout) -> Result<Self> {
+        let elements = layout.block_elements().map_err(Error::wrap)?;
+        Ok(Self {
+            elements: vec![0.0; elements],
+        })
     }
-
-    /// The keys of `tokens` of a head, one after the other.
-    pub(super) fn keys(&self, shape: BlockShape, head: usize, tokens: std::ops::Range<usize>) -> &[f32] {
-        rows(&self.keys, shape, head, tokens)
-    }
-
-    /// The values of `tokens` of a head, one after the other.
-    pub(super) fn values(&self, shape: BlockShape, head: usize, tokens: std::ops::Range<usize>) -> &[f32] {
-        rows(&self.values, shape, head, tokens)
-    }
-
-    fn write(&mut self, shape: BlockShape, token: usize, keys: &[f32], values: &[f32]) {
-        let width = shape.head_dim;
-        for (to, from) in [(&mut self.keys, keys), (&mut self.values, values)] {
-            for (head, from) in from.chunks_exact(width).enumerate() {
-                to[(head * BLOCK_TOKENS + token) * width..][..width].copy_from_slice(from);
-            }
-        }
-    }
-}
-
-fn rows(data: &[f32], shape: BlockShape, head: usize, tokens: std::ops::Range<usize>) -> &[f32] {
-    let first = head * BLOCK_TOKENS;
-    &data[(first + tokens.start) * shape.head_dim..(first + tokens.end) * shape.head_dim]
 }
 
 /// Where blocks come from, and where they go when a sequence needs them no more.
 pub(crate) trait BlockSource: Send {
     /// A block of zeros, or `None` when there is none left.
-    fn take(&mut self, shape: BlockShape) -> Option<KvBlock>;
+    fn take(&mut self, layout: KvLayout) -> Option<KvBlock>;
     /// A block that may hold a prompt: it must be wiped before another sequence gets it.
     fn give_back(&mut self, block: KvBlock);
 }
@@ -89,8 +44,8 @@ pub(crate) trait BlockSource: Send {
 pub(crate) struct Heap;
 
 impl BlockSource for Heap {
-    fn take(&mut self, shape: BlockShape) -> Option<KvBlock> {
-        Some(KvBlock::new(shape))
+    fn take(&mut self, layout: KvLayout) -> Option<KvBlock> {
+        KvBlock::new(layout).ok()
     }
 
     fn give_back(&mut self, block: KvBlock) {
@@ -101,7 +56,9 @@ impl BlockSource for Heap {
 /// The cache of one sequence; never shared with another.
 pub(crate) struct KvCache {
     layers: Vec<LayerBlocks>,
-    shape: BlockShape,
+    layout: KvLayout,
+    /// Stands where a layer no longer has a block; no token sees it.
+    gone: KvBlock,
     source: Box<dyn BlockSource>,
     capacity: usize,
     len: usize,
@@ -135,9 +92,14 @@ impl KvCache {
         let history = config
             .computes_again()
             .then(|| Zeroizing::new(Vec::with_capacity(capacity)));
+        let layout = KvLayout {
+            kv_heads: config.kv_heads,
+            head_width: config.head_dim,
+        };
         Ok(Self {
             layers: layers.collect(),
-            shape: BlockShape::of(config),
+            layout,
+            gone: KvBlock::new(layout)?,
             source,
             capacity,
             len: 0,
@@ -152,7 +114,7 @@ impl KvCache {
 
     /// Blocks held at the moment, of all layers.
     #[cfg(test)]
-    pub(crate) fn blocks(&self) -> usize {
+    pub(crate) fn blocks_held(&self) -> usize {
         let held = |layer: &LayerBlocks| layer.blocks.iter().flatten().count();
         self.layers.iter().map(held).sum()
     }
@@ -178,7 +140,7 @@ impl KvCache {
             layer.blocks.resize_with(end.max(layer.blocks.len()), || None);
             for block in &mut layer.blocks[first..end] {
                 if block.is_none() {
-                    let Some(taken) = self.source.take(self.shape) else {
+                    let Some(taken) = self.source.take(self.layout) else {
                         bail!("there is no block left for the cache");
                     };
                     *block = Some(taken);
@@ -203,17 +165,29 @@ impl KvCache {
         let Some(block) = block else {
             bail!("position {position} was not reserved");
         };
-        block.write(self.shape, position % BLOCK_TOKENS, keys, values);
-        Ok(())
+        self.layout
+            .write(&mut block.elements, position % BLOCK_TOKENS, keys, values)
+            .map_err(Error::wrap)
     }
 
-    /// The blocks of a layer; those that attention can see are there.
-    pub(super) fn layer(&self, layer: usize) -> &[Option<KvBlock>] {
-        &self.layers[layer].blocks
+    /// The blocks of a layer that hold its first `tokens` tokens. Those that the window of `first`, the first
+    /// token that asks, reaches must be there.
+    pub(super) fn blocks(&self, layer: usize, first: usize, tokens: usize) -> Result<Vec<&[f32]>> {
+        let layer = &self.layers[layer];
+        let seen = match layer.window {
+            Some(window) => (first + 1).saturating_sub(window) / BLOCK_TOKENS,
+            None => 0,
+        };
+        let block = |number: usize| match layer.blocks.get(number) {
+            Some(Some(block)) => Ok(block.elements.as_slice()),
+            _ if number < seen => Ok(self.gone.elements.as_slice()),
+            _ => bail!("block {number} of the cache is not there"),
+        };
+        (0..tokens.div_ceil(BLOCK_TOKENS)).map(block).collect()
     }
 
-    pub(super) fn shape(&self) -> BlockShape {
-        self.shape
+    pub(super) fn layout(&self) -> KvLayout {
+        self.layout
     }
 
     /// Called once all layers have written `tokens`. Blocks that no later token can see go back.
@@ -272,9 +246,9 @@ mod tests {
     }
 
     impl BlockSource for Three {
-        fn take(&mut self, shape: BlockShape) -> Option<KvBlock> {
+        fn take(&mut self, layout: KvLayout) -> Option<KvBlock> {
             self.left = self.left.checked_sub(1)?;
-            Some(KvBlock::new(shape))
+            KvBlock::new(layout).ok()
         }
 
         fn give_back(&mut self, block: KvBlock) {
@@ -284,7 +258,7 @@ mod tests {
 
     fn fill(cache: &mut KvCache, tokens: usize) {
         cache.reserve(tokens).expect("there is room");
-        let ones = vec![1.0; cache.shape.kv_heads * cache.shape.head_dim];
+        let ones = vec![1.0; cache.layout.kv_heads * cache.layout.head_width];
         for layer in 0..cache.layers.len() {
             for position in cache.len..cache.len + tokens {
                 cache
@@ -297,23 +271,18 @@ mod tests {
 
     #[test]
     fn what_was_written_is_zero_after_wiping() {
-        let mut block = KvBlock::new(BlockShape {
+        let layout = KvLayout {
             kv_heads: 2,
-            head_dim: 4,
-        });
-        block.write(
-            BlockShape {
-                kv_heads: 2,
-                head_dim: 4,
-            },
-            3,
-            &[1.0; 8],
-            &[2.0; 8],
-        );
-        assert_eq!(block.keys.iter().sum::<f32>(), 8.0);
+            head_width: 4,
+        };
+        let mut block = KvBlock::new(layout).expect("a small block");
+        layout
+            .write(&mut block.elements, 3, &[1.0; 8], &[2.0; 8])
+            .expect("it fits");
+        assert_eq!(block.elements.iter().sum::<f32>(), 24.0);
         // What drop calls; memory that was freed cannot be looked at.
-        block.zeroize();
-        assert!(block.keys.is_empty() && block.values.is_empty());
+        block.elements.as_mut_slice().zeroize();
+        assert!(block.elements.iter().all(|element| *element == 0.0));
     }
 
     #[test]
@@ -328,7 +297,7 @@ mod tests {
         let mut cache =
             KvCache::with_source(&config, 4 * BLOCK_TOKENS, Box::new(source)).expect("a small cache");
         fill(&mut cache, 2 * BLOCK_TOKENS + 1);
-        assert_eq!(cache.blocks(), 3);
+        assert_eq!(cache.blocks_held(), 3);
         assert!(cache.reserve(BLOCK_TOKENS).is_err(), "the fourth is not there");
         drop(cache);
         assert_eq!(returned.lock().expect("one thread").len(), 3);
@@ -342,11 +311,16 @@ mod tests {
         for _ in 0..8 * BLOCK_TOKENS {
             fill(&mut cache, 1);
         }
-        let held = |layer: usize| cache.layer(layer).iter().flatten().count();
-        assert_eq!((held(0), held(1)), (1, 8));
+        let held = |cache: &KvCache, layer: usize| cache.layers[layer].blocks.iter().flatten().count();
+        assert_eq!((held(&cache, 0), held(&cache, 1)), (1, 8));
         fill(&mut cache, 1);
-        let seen = |layer: usize| cache.layer(layer).iter().flatten().count();
-        assert_eq!((seen(0), seen(1)), (2, 9));
+        assert_eq!((held(&cache, 0), held(&cache, 1)), (2, 9));
+        let tokens = 8 * BLOCK_TOKENS + 1;
+        assert!(cache.blocks(0, tokens - 1, tokens).is_ok());
+        assert!(
+            cache.blocks(0, tokens - BLOCK_TOKENS - 1, tokens).is_err(),
+            "an earlier token would see what is gone"
+        );
     }
 
     #[test]

@@ -7,10 +7,10 @@ mod norm;
 mod product;
 mod rotary;
 
-pub(crate) use attend::{attend, attend_both_ways};
+pub(crate) use attend::attend_both_ways;
 pub(crate) use gate::{activated, gated, gelu, gelu_tanh, softcap};
 pub(crate) use norm::{HeadNorm, LayerNorm, RmsNorm};
-pub(crate) use product::Weights;
+pub(crate) use product::{Weights, kernel_ops};
 pub(crate) use rotary::{RotaryTable, Rotation};
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};

@@ -363,5 +363,5 @@ fn sliding_layers_give_blocks_back_while_they_decode() {
         logits(decoder, &[token % 256], &mut cache);
     }
     // 200 tokens are seven blocks; the sliding layer needs the last of them only.
-    assert_eq!(cache.blocks(), 7 + 1);
+    assert_eq!(cache.blocks_held(), 7 + 1);
 }

@@ -104,6 +104,8 @@ impl Encoder {
         ] {
             checkpoint.ignore(name);
         }
+        // The head of masked language modelling, where a checkpoint still has it.
+        checkpoint.ignore_prefix("cls.");
         checkpoint.finish()?;
         Ok(Self {
             config,
@@ -265,6 +267,7 @@ impl EncoderConfig {
             head_dim: config.head_dim,
             context_tokens_max: config.tokens_max,
             old_names_of_longrope: false,
+            partial: false,
             query_growth: false,
         };
         config.form = Form::Nomic {

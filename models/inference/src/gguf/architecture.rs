@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::reader::Gguf;
+use super::values::Value;
 use crate::architecture::fields::unsupported;
 use crate::config::rope::Yarn;
 use crate::config::{
@@ -27,12 +28,7 @@ pub(super) enum Family {
 
 const SUPPORTED: &str = "llama, qwen2, qwen3, qwen3moe, gemma3, phi3, gpt-oss in GGUF";
 /// Keys of an architecture that do not change what is computed.
-const IRRELEVANT: [&str; 4] = [
-    "rope.scaling.finetuned",
-    "expert_group_count",
-    "expert_group_used_count",
-    "leading_dense_block_count",
-];
+const IRRELEVANT: [&str; 1] = ["rope.scaling.finetuned"];
 /// Gemma 3 27B scales its scores by the width of a hidden head; only its depth tells it apart.
 const GEMMA_27B_LAYERS: usize = 62;
 
@@ -50,7 +46,7 @@ impl Keys<'_, '_> {
         };
         // Some writers give one number per layer; only equal ones are supported.
         let whole = match value {
-            super::values::Value::Numbers(numbers) => {
+            Value::Numbers(numbers) => {
                 let mut all = numbers.iter().map(|value| value.whole());
                 let first = all.next().flatten();
                 if all.any(|other| other != first) {
@@ -85,15 +81,23 @@ impl Keys<'_, '_> {
             .ok_or_else(|| malformed(&format!("{key} is no number")))
     }
 
+    fn flag(&self, key: &str) -> Result<Option<bool>, InferenceError> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(malformed(&format!("{key} is no bool"))),
+        }
+    }
+
     fn text(&self, key: &str) -> Result<Option<&str>, InferenceError> {
         match self.take(key) {
             None => Ok(None),
-            Some(super::values::Value::Text(text)) => Ok(Some(text)),
+            Some(Value::Text(text)) => Ok(Some(text)),
             Some(_) => Err(malformed(&format!("{key} is no text"))),
         }
     }
 
-    fn take(&self, key: &str) -> Option<&super::values::Value<'_>> {
+    fn take(&self, key: &str) -> Option<&Value<'_>> {
         let key = format!("{}.{key}", self.prefix);
         let value = self.gguf.value(&key);
         self.taken.borrow_mut().insert(key);
@@ -117,7 +121,7 @@ impl Keys<'_, '_> {
 
 pub(super) fn parse(gguf: &Gguf<'_>) -> Result<(DecoderConfig, Family), InferenceError> {
     let name = match gguf.value("general.architecture") {
-        Some(super::values::Value::Text(name)) => *name,
+        Some(Value::Text(name)) => *name,
         _ => return Err(malformed("general.architecture is missing")),
     };
     if gguf
@@ -251,16 +255,15 @@ fn layer_configs(
             "gemma3, phi3, gpt-oss",
         ));
     }
-    let pattern = match family {
-        Family::Gemma3 => keys.whole("attention.sliding_window_pattern")?.unwrap_or(6),
-        Family::GptOss => 2,
-        _ => 0,
-    };
+    let sliding = sliding_layers(keys, family, layers)?;
     let intermediate = keys.whole("feed_forward_length")?;
     let experts = keys.whole("expert_count")?.unwrap_or(0);
     let mlp = if experts > 0 {
         let (shares, layout) = match family {
-            Family::Qwen3Moe => (Shares::Normalised, ExpertsLayout::PerExpert),
+            Family::Qwen3Moe => match keys.flag("expert_weights_norm")? {
+                Some(false) => (Shares::Kept, ExpertsLayout::PerExpert),
+                _ => (Shares::Normalised, ExpertsLayout::PerExpert),
+            },
             Family::GptOss => (Shares::Chosen, ExpertsLayout::Transposed),
             _ => {
                 return Err(unsupported(
@@ -270,6 +273,14 @@ fn layer_configs(
                 ));
             }
         };
+        // 1 is a softmax over all experts, 4 one over the chosen.
+        let gating = if family == Family::GptOss { 4 } else { 1 };
+        if keys
+            .whole("expert_gating_func")?
+            .is_some_and(|found| found != gating)
+        {
+            return Err(unsupported("expert_gating_func", "another", "softmax"));
+        }
         if experts > EXPERTS_MAX {
             return Err(malformed(&format!("expert_count is {experts}")));
         }
@@ -288,16 +299,43 @@ fn layer_configs(
             intermediate: intermediate.ok_or_else(|| malformed("feed_forward_length is missing"))?,
         }
     };
-    // The last layer of each group of `pattern` sees everything; without a pattern all layers are equal.
-    let layer = |index: usize| {
-        let slides = pattern == 0 || !(index + 1).is_multiple_of(pattern);
-        LayerConfig {
-            window: window.filter(|_| slides),
-            rope: Some(usize::from(family == Family::Gemma3 && slides)),
-            mlp: mlp.clone(),
-        }
+    let layer = |slides: &bool| LayerConfig {
+        window: window.filter(|_| *slides),
+        rope: Some(usize::from(family == Family::Gemma3 && *slides)),
+        mlp: mlp.clone(),
     };
-    Ok((0..layers).map(layer).collect())
+    Ok(sliding.iter().map(layer).collect())
+}
+
+/// The last layer of each group sees everything; a list of the file goes first. Without groups all layers slide, if
+/// there is a window.
+fn sliding_layers(keys: &Keys<'_, '_>, family: Family, layers: usize) -> Result<Vec<bool>, InferenceError> {
+    const KEY: &str = "attention.sliding_window_pattern";
+    let default = match family {
+        Family::Gemma3 => 6,
+        Family::GptOss => 2,
+        _ => return Ok(vec![true; layers]),
+    };
+    let pattern = match keys.take(KEY) {
+        Some(Value::Numbers(numbers)) => {
+            let listed: Option<Vec<bool>> = numbers
+                .iter()
+                .map(|value| match value {
+                    Value::Bool(slides) => Some(slides),
+                    number => number.whole().map(|number| number != 0),
+                })
+                .collect();
+            let listed = listed.filter(|listed| listed.len() == layers);
+            return listed.ok_or_else(|| malformed(&format!("{KEY} does not list the layers")));
+        }
+        Some(value) => value.whole().and_then(|pattern| usize::try_from(pattern).ok()),
+        None => Some(default),
+    };
+    let pattern = pattern.filter(|pattern| *pattern > 0);
+    let pattern = pattern.ok_or_else(|| malformed(&format!("{KEY} is no number of layers")))?;
+    Ok((1..=layers)
+        .map(|number| !number.is_multiple_of(pattern))
+        .collect())
 }
 
 /// One rope; for Gemma 3 that of the global layers and that of the local ones.

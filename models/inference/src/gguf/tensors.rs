@@ -121,3 +121,29 @@ fn newer_name(name: &str, family: Family) -> Option<String> {
     };
     Some(format!("model.layers.{number}.{newer}.{suffix}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_of_mxfp4_has_its_low_nibbles_first() {
+        let mut block = [0_u8; 17];
+        (block[0], block[1], block[16]) = (128, 0x72, 0xf1);
+        let values: Vec<f32> = widened(&block)
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|value| half::bf16::from_le_bytes(*value).to_f32())
+            .collect();
+        assert_eq!((values[0], values[16]), (2.0, 12.0));
+        assert_eq!((values[15], values[31]), (1.0, -12.0));
+    }
+
+    #[test]
+    fn rows_of_a_head_go_back_to_their_halves() {
+        let rows = halves_together(&[0, 2, 1, 3, 10, 12, 11, 13], &[8, 1], 2).expect("two heads");
+        assert_eq!(rows, [0, 1, 2, 3, 10, 11, 12, 13]);
+        assert!(halves_together(&[0; 6], &[6, 1], 4).is_err());
+    }
+}

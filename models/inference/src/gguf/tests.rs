@@ -4,7 +4,9 @@ use super::reader::Gguf;
 use crate::decoder::batch::{Part, Wanted};
 use crate::decoder::kv_cache::KvCache;
 use crate::decoder::{Decoder, Interrupt};
+use crate::error::InferenceError;
 use crate::model::{Model, ModelFiles};
+use crate::text::TextTokenizer;
 
 struct Never;
 
@@ -192,4 +194,154 @@ fn numbers_that_lie_are_refused() {
         let error = Gguf::parse(&file).err().expect(words);
         assert!(error.contains(words), "{error}");
     }
+}
+
+/// Writes files of metadata only.
+#[derive(Default)]
+struct Metadata {
+    keys: u64,
+    bytes: Vec<u8>,
+}
+
+impl Metadata {
+    fn key(mut self, key: &str, kind: u32, value: &[u8]) -> Self {
+        self.keys += 1;
+        put_text(&mut self.bytes, key);
+        self.bytes.extend(kind.to_le_bytes());
+        self.bytes.extend(value);
+        self
+    }
+
+    fn text(self, key: &str, text: &str) -> Self {
+        let mut value = Vec::new();
+        put_text(&mut value, text);
+        self.key(key, 8, &value)
+    }
+
+    fn flag(self, key: &str, flag: bool) -> Self {
+        self.key(key, 7, &[u8::from(flag)])
+    }
+
+    fn number(self, key: &str, number: u32) -> Self {
+        self.key(key, 4, &number.to_le_bytes())
+    }
+
+    fn texts(self, key: &str, texts: &[String]) -> Self {
+        let mut value = [
+            8_u32.to_le_bytes().as_slice(),
+            &(texts.len() as u64).to_le_bytes(),
+        ]
+        .concat();
+        texts.iter().for_each(|text| put_text(&mut value, text));
+        self.key(key, 9, &value)
+    }
+
+    fn numbers(self, key: &str, kind: u32, numbers: &[[u8; 4]]) -> Self {
+        let mut value = [
+            kind.to_le_bytes().as_slice(),
+            &(numbers.len() as u64).to_le_bytes(),
+        ]
+        .concat();
+        value.extend(numbers.iter().flatten());
+        self.key(key, 9, &value)
+    }
+
+    fn tokenizer(self) -> Result<TextTokenizer, InferenceError> {
+        let mut file = b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+        file.extend(self.keys.to_le_bytes());
+        file.extend(self.bytes);
+        // A head counts at least as many bytes as its tensors and keys need.
+        file.resize(file.len() + 64, 0);
+        let gguf = Gguf::parse(&file).expect("it is well formed");
+        let (files, _) = super::tokenizer::build(&gguf)?;
+        TextTokenizer::load(&files, 1 << 20)
+    }
+}
+
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend((text.len() as u64).to_le_bytes());
+    bytes.extend(text.as_bytes());
+}
+
+fn pieces(tokenizer: &TextTokenizer, vocabulary: &[String], text: &str) -> Vec<String> {
+    let tokens = tokenizer.encode(text, true, 1 << 20).expect("it encodes");
+    let piece = |token: &u32| vocabulary[*token as usize].clone();
+    tokens.expose_tokens().iter().map(piece).collect()
+}
+
+fn byte_level(pre: &str) -> Result<Vec<String>, InferenceError> {
+    let mut vocabulary: Vec<String> = (b'!'..=b'~').map(|byte| char::from(byte).to_string()).collect();
+    let merges = ["1 2", "12 3", "123 4", "d o", "do n", "' t", "don 't", "Ġ x"].map(str::to_owned);
+    vocabulary.push("Ġ".to_owned());
+    vocabulary.extend(merges.iter().map(|merge| merge.replace(' ', "")));
+    let tokenizer = Metadata::default()
+        .text("tokenizer.ggml.model", "gpt2")
+        .text("tokenizer.ggml.pre", pre)
+        .texts("tokenizer.ggml.tokens", &vocabulary)
+        .texts("tokenizer.ggml.merges", &merges)
+        .tokenizer()?;
+    Ok(pieces(&tokenizer, &vocabulary, "don't 1234 x"))
+}
+
+#[test]
+fn the_expression_that_is_named_cuts_the_text() {
+    let cases: [(&str, &[&str]); 5] = [
+        ("default", &["don", "'t", "Ġ", "1234", "Ġx"]),
+        ("llama-bpe", &["don", "'t", "Ġ", "123", "4", "Ġx"]),
+        ("qwen2", &["don", "'t", "Ġ", "1", "2", "3", "4", "Ġx"]),
+        ("gpt-4o", &["don't", "Ġ", "123", "4", "Ġx"]),
+        ("smollm", &["don", "'t", "Ġ", "1", "2", "3", "4", "Ġx"]),
+    ];
+    for (pre, expected) in cases {
+        assert_eq!(byte_level(pre).expect(pre), expected, "{pre}");
+    }
+    assert!(byte_level("tekken").is_ok() && byte_level("dbrx").is_ok());
+    let error = byte_level("falcon").expect_err("it is not known");
+    assert!(error.to_string().contains("falcon"), "{error}");
+}
+
+#[test]
+fn scores_decide_what_sentence_piece_merges() {
+    let vocabulary = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        "<0xC3>",
+        "<0xA9>",
+        "\u{2581}",
+        "a",
+        "b",
+        "c",
+        "ab",
+        "bc",
+        "\u{2581}ab",
+    ]
+    .map(str::to_owned);
+    let kinds: [u32; 12] = [2, 3, 3, 6, 6, 1, 1, 1, 1, 1, 1, 1];
+    let build = |scores: [f32; 12], prefix: bool| {
+        Metadata::default()
+            .text("tokenizer.ggml.model", "llama")
+            .texts("tokenizer.ggml.tokens", &vocabulary)
+            .numbers("tokenizer.ggml.token_type", 5, &kinds.map(u32::to_le_bytes))
+            .numbers("tokenizer.ggml.scores", 6, &scores.map(f32::to_le_bytes))
+            .number("tokenizer.ggml.bos_token_id", 1)
+            .number("tokenizer.ggml.eos_token_id", 2)
+            .number("tokenizer.ggml.unknown_token_id", 0)
+            .flag("tokenizer.ggml.add_bos_token", true)
+            .flag("tokenizer.ggml.add_space_prefix", prefix)
+            .tokenizer()
+            .expect("it is known")
+    };
+    let mut scores = [0.0, 0.0, 0.0, 0.0, 0.0, -9.0, -9.0, -9.0, -9.0, -1.0, -2.0, -3.0];
+    let tokenizer = build(scores, true);
+    // "ab" has the better score and goes first; its union with the space follows.
+    assert_eq!(pieces(&tokenizer, &vocabulary, "abc"), ["<s>", "\u{2581}ab", "c"]);
+    assert_eq!(
+        pieces(&tokenizer, &vocabulary, "é</s>"),
+        ["<s>", "\u{2581}", "<0xC3>", "<0xA9>", "</s>"]
+    );
+    assert_eq!(*tokenizer.decode(&[11, 8, 3, 4]).expect("it decodes"), "abcé");
+    scores[10] = -0.5;
+    let tokenizer = build(scores, false);
+    assert_eq!(pieces(&tokenizer, &vocabulary, "abc"), ["<s>", "a", "bc"]);
 }

@@ -165,8 +165,10 @@ fn byte_level(
     vocabulary: &Vocabulary<'_, '_>,
     json: &mut Map<String, Json>,
 ) -> Result<(), InferenceError> {
-    let Some(Value::Texts(merges)) = gguf.value("tokenizer.ggml.merges") else {
-        return Err(malformed("tokenizer.ggml.merges is missing"));
+    let merges: &[&str] = match gguf.value("tokenizer.ggml.merges") {
+        Some(Value::Texts(merges)) => merges,
+        Some(_) => return Err(malformed("tokenizer.ggml.merges is no list of texts")),
+        None => &[],
     };
     let pre = match gguf.value("tokenizer.ggml.pre") {
         Some(Value::Text(pre)) => *pre,

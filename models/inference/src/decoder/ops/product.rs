@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 
 use candle_core::{Device, Result, Tensor, bail};
-use kernels::{Isa, Matrix, Part, Pool, ShapeError};
+use kernels::{Isa, Matrix, Ops, Part, Pool, ShapeError};
 
 use super::with_elements;
 
@@ -15,6 +15,25 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| {
     Pool::new(threads)
 });
 
+/// For what is done before another thread has woken up.
+static CALLER: LazyLock<Pool> = LazyLock::new(|| Pool::new(1));
+/// Multiplications below which the caller does them alone: some tens of microseconds.
+const SHARED_PRODUCTS_MIN: usize = 1 << 19;
+
+/// The threads for an operation of that many multiplications. Results do not depend on them.
+fn pool(products: usize) -> &'static Pool {
+    if products < SHARED_PRODUCTS_MIN {
+        &CALLER
+    } else {
+        &POOL
+    }
+}
+
+/// The other operations of the kernels, for so many multiplications.
+pub(crate) fn kernel_ops(products: usize) -> Ops<'static> {
+    Ops::new(Isa::best(), pool(products))
+}
+
 /// A matrix of weights, one row per output. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Weights(Arc<Matrix>);
@@ -22,7 +41,9 @@ pub(crate) struct Weights(Arc<Matrix>);
 impl Weights {
     /// Rearranges the rows of a checkpoint for the instructions of this machine; they take as much memory.
     pub(crate) fn pack(parts: &[Part<'_>], inputs: usize) -> std::result::Result<Self, ShapeError> {
-        Matrix::pack(parts, inputs, Isa::best(), &POOL).map(|matrix| Self(Arc::new(matrix)))
+        let outputs: usize = parts.iter().map(|part| part.outputs).sum();
+        let pool = pool(outputs.saturating_mul(inputs));
+        Matrix::pack(parts, inputs, Isa::best(), pool).map(|matrix| Self(Arc::new(matrix)))
     }
 
     /// `x W^T`; `x` is (rows, inputs) in f32.
@@ -32,9 +53,10 @@ impl Weights {
             bail!("{inputs} inputs for weights of {}", self.0.inputs());
         }
         let mut output = vec![0.0_f32; rows * self.0.outputs()];
+        let products = output.len().saturating_mul(inputs);
         with_elements(x, |x| {
             self.0
-                .multiply(x, rows, &mut output, &POOL)
+                .multiply(x, rows, &mut output, pool(products))
                 .map_err(candle_core::Error::wrap)
         })?;
         Tensor::from_vec(output, (rows, self.0.outputs()), &Device::Cpu)
