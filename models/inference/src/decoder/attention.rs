@@ -6,7 +6,7 @@ use kernels::attention::{Attention as Kernel, Sequence};
 
 use super::batch::Rows;
 use super::linear::Linear;
-use super::ops::{HeadNorm, Rotation, kernel_ops, values_of};
+use super::ops::{HeadNorm, Rotation, for_each_row, kernel_ops, values_of};
 use crate::checkpoint::Checkpoint;
 use crate::config::{DecoderConfig, LayerConfig};
 use crate::error::InferenceError;
@@ -82,7 +82,7 @@ impl Attention {
         if fused.len() != rows.len() * width {
             bail!("{} elements for {} rows of {width}", fused.len(), rows.len());
         }
-        for (row, fused) in fused.chunks_exact_mut(width).enumerate() {
+        for_each_row(&mut fused, width, |row, fused| {
             let (queries, rest) = fused.split_at_mut(query);
             let keys = &mut rest[..kv];
             if let Some([query_norm, key_norm]) = &self.norms {
@@ -94,7 +94,7 @@ impl Attention {
                 rotation.turn(row, keys, self.head_dim);
                 rotation.grow(row, queries);
             }
-        }
+        });
         let mut layout = None;
         for sequence in rows.sequences() {
             let fused = &fused[sequence.first_row * width..][..sequence.tokens * width];

@@ -15,8 +15,8 @@ pub(crate) use rotary::{RotaryTable, Rotation};
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
-/// Elements below which splitting an operation over cores costs more than it gains.
-const PARALLEL_ELEMENTS_MIN: usize = 1 << 15;
+/// Multiplications that an element of an element-wise operation counts for, with an exponential or a root.
+const PRODUCTS_PER_ELEMENT: usize = 16;
 
 /// The contiguous f32 elements behind a tensor; these operations take nothing else.
 fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -41,17 +41,21 @@ pub(crate) fn values_of(x: &Tensor) -> Result<Vec<f32>> {
 }
 
 /// Runs `row` for each row of `width` elements, on all cores when there is enough to do.
-fn for_each_row(data: &mut [f32], width: usize, row: impl Fn(usize, &mut [f32]) + Sync) {
-    use rayon::prelude::*;
-    if data.len() < PARALLEL_ELEMENTS_MIN {
-        data.chunks_exact_mut(width)
-            .enumerate()
-            .for_each(|(index, data)| row(index, data));
-    } else {
-        data.par_chunks_exact_mut(width)
-            .enumerate()
-            .for_each(|(index, data)| row(index, data));
-    }
+pub(crate) fn for_each_row(data: &mut [f32], width: usize, row: impl Fn(usize, &mut [f32]) + Sync) {
+    let products = data.len().saturating_mul(PRODUCTS_PER_ELEMENT);
+    for_each_row_of(products, data, width, row);
+}
+
+/// As [`for_each_row`], for so many multiplications.
+fn for_each_row_of(products: usize, data: &mut [f32], width: usize, row: impl Fn(usize, &mut [f32]) + Sync) {
+    let pool = product::pool(products);
+    let rows_each = (data.len() / width).div_ceil(pool.threads()).max(1);
+    let parts = data.chunks_mut(rows_each * width).enumerate().collect();
+    pool.run_each(parts, |_, (part, data): (usize, &mut [f32])| {
+        for (index, data) in data.chunks_exact_mut(width).enumerate() {
+            row(part * rows_each + index, data);
+        }
+    });
 }
 
 /// The sum of products, in sixteen lanes so that it vectorises; its order is the same on every machine.

@@ -1,11 +1,6 @@
 //! Attention of encoders: every token sees every other, so there is no cache.
 
-use rayon::prelude::*;
-
-use super::dot;
-
-/// Multiplications below which one core does them all.
-const PARALLEL_PRODUCTS_MIN: usize = 1 << 17;
+use super::{dot, for_each_row_of};
 
 /// Every row sees every row: `fused` has queries, keys and values of the same number of heads in each.
 pub(crate) fn attend_both_ways(fused: &[f32], heads: usize, head_dim: usize) -> Vec<f32> {
@@ -15,7 +10,8 @@ pub(crate) fn attend_both_ways(fused: &[f32], heads: usize, head_dim: usize) -> 
         &fused[row * 3 * width + which * width + head * head_dim..][..head_dim]
     };
     let mut mixed = vec![0.0_f32; rows * width];
-    let task = |(index, mixed): (usize, &mut [f32])| {
+    let products = 2 * mixed.len() * rows;
+    for_each_row_of(products, &mut mixed, head_dim, |index, mixed| {
         let (row, head) = (index / heads, index % heads);
         let query = part(row, 0, head);
         let mut weights: Vec<f32> = (0..rows)
@@ -28,12 +24,7 @@ pub(crate) fn attend_both_ways(fused: &[f32], heads: usize, head_dim: usize) -> 
                 .zip(part(other, 2, head))
                 .for_each(|(mixed, value)| *mixed += weight * value);
         }
-    };
-    if mixed.len() * rows < PARALLEL_PRODUCTS_MIN {
-        mixed.chunks_exact_mut(head_dim).enumerate().for_each(task);
-    } else {
-        mixed.par_chunks_exact_mut(head_dim).enumerate().for_each(task);
-    }
+    });
     mixed
 }
 

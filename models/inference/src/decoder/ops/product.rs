@@ -21,7 +21,7 @@ static CALLER: LazyLock<Pool> = LazyLock::new(|| Pool::new(1));
 const SHARED_PRODUCTS_MIN: usize = 1 << 19;
 
 /// The threads for an operation of that many multiplications. Results do not depend on them.
-fn pool(products: usize) -> &'static Pool {
+pub(super) fn pool(products: usize) -> &'static Pool {
     if products < SHARED_PRODUCTS_MIN {
         &CALLER
     } else {
