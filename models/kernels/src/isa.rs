@@ -11,10 +11,13 @@ use crate::simd::Simd;
 use crate::simd::scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2::Avx2, avx512::Avx512};
+use crate::tiles::TileSource;
+#[cfg(target_arch = "x86_64")]
+use crate::tiles::hardware::Hardware;
 
 /// Instructions to use. A value exists only on CPUs that have them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Isa(Kind);
+pub struct Isa(Kind, TileSource);
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Kind {
@@ -34,7 +37,7 @@ pub(crate) trait Kernel {
 impl Isa {
     /// No instructions beyond the architecture's baseline: the reference, slow.
     pub fn scalar() -> Self {
-        Self(Kind::Scalar)
+        Self(Kind::Scalar, TileSource::None)
     }
 
     /// The fastest that this CPU has.
@@ -51,7 +54,22 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Avx512::is_available().then_some(Kind::Avx512),
         ];
-        kinds.into_iter().flatten().map(Self).collect()
+        let mut all: Vec<_> = kinds
+            .into_iter()
+            .flatten()
+            .map(|kind| Self(kind, TileSource::None))
+            .collect();
+        #[cfg(target_arch = "x86_64")]
+        if Avx512::is_available() && Hardware::is_available() {
+            all.push(Self(Kind::Avx512, TileSource::Hardware));
+        }
+        all
+    }
+
+    /// These instructions with a model of tiles in plain arithmetic: what AMX would compute, slowly. For tests.
+    #[must_use]
+    pub fn with_tile_model(self) -> Self {
+        Self(self.0, TileSource::Model)
     }
 
     /// The available one of that name, see [`Self::name`].
@@ -59,8 +77,14 @@ impl Isa {
         Self::all_available().into_iter().find(|isa| isa.name() == name)
     }
 
-    /// `scalar`, `avx2`, `avx512`.
+    /// `scalar`, `avx2`, `avx512`, `amx`; with a model of tiles `amx-model`.
     pub fn name(self) -> &'static str {
+        match self.1 {
+            TileSource::None => {}
+            TileSource::Model => return "amx-model",
+            #[cfg(target_arch = "x86_64")]
+            TileSource::Hardware => return "amx",
+        }
         match self.0 {
             Kind::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
@@ -68,6 +92,11 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
         }
+    }
+
+    /// Whether products use tiles.
+    pub(crate) fn tiles(self) -> TileSource {
+        self.1
     }
 
     /// Runs `kernel` compiled for these instructions.

@@ -11,6 +11,11 @@
 //!
 //! `unsafe` is allowed in the modules that say UNSAFETY: `isa`, `pool`, and the instruction sets under `simd`.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over rows and lanes of several arrays at once are indexed, and unrolled"
+)]
+
 mod aligned;
 pub mod attention;
 pub mod blocks;
@@ -22,6 +27,7 @@ mod ops;
 mod peak;
 mod pool;
 mod simd;
+mod tiles;
 
 pub use error::ShapeError;
 pub use format::Format;

@@ -8,12 +8,15 @@
 
 mod activations;
 mod dense;
+mod layouts;
+mod narrow;
 mod panels;
 mod quantised;
 
 use std::ops::Range;
 
-use self::activations::{Activations, Dense, Quantised, group_of};
+use self::activations::{Activations, Dense, Quantised};
+use self::narrow::Narrow;
 use crate::aligned::Aligned;
 use crate::blocks::{Codes, widen};
 use crate::error::{ShapeError, check_length, checked_product};
@@ -21,6 +24,10 @@ use crate::format::Format;
 use crate::isa::{Isa, Kernel};
 use crate::pool::Pool;
 use crate::simd::{LANES, Simd};
+use crate::tiles::TileSource;
+#[cfg(target_arch = "x86_64")]
+use crate::tiles::hardware::Hardware;
+use crate::tiles::model::Model;
 
 /// Rows for which weights are unpacked and activations are prepared together; bounds the memory of a product.
 const ROWS_TOGETHER: usize = 256;
@@ -122,8 +129,8 @@ impl Matrix {
 
     /// `out = x W^T` for `rows` rows: `x` has `rows * inputs` elements, `out` `rows * outputs`.
     ///
-    /// Weights of Q formats are multiplied with activations that are rounded to 8 bits for the purpose; for other
-    /// formats products and sums are f32.
+    /// Weights of Q formats are multiplied with activations that are rounded to 8 bits for the purpose (see
+    /// `activations`), weights of bf16 on AMX with activations rounded to bf16; otherwise products and sums are f32.
     ///
     /// # Errors
     /// A length differs from that.
@@ -147,19 +154,22 @@ impl Matrix {
 
     fn prepare(&self, x: &[f32], pool: &Pool) -> Activations {
         let mut activations = Activations::default();
-        let needs = |group| {
-            self.segments
-                .iter()
-                .any(|segment| group_of(segment.format) == group)
-        };
-        if needs(Some(32)) {
-            activations.per_32 = Quantised::new(x, self.inputs, 32, self.isa, pool);
-        }
-        if needs(Some(256)) {
-            activations.per_256 = Quantised::new(x, self.inputs, 256, self.isa, pool);
-        }
-        if needs(None) {
-            activations.dense = Dense::new(x, self.inputs, self.isa.dispatch(RowsDense), pool);
+        for format in self.segments.iter().map(|segment| segment.format) {
+            match Form::of(format, self.isa) {
+                Form::Per32 if activations.per_32.groups.is_empty() => {
+                    activations.per_32 = Quantised::new(x, self.inputs, 32, self.isa, pool);
+                }
+                Form::Per256 if activations.per_256.groups.is_empty() => {
+                    activations.per_256 = Quantised::new(x, self.inputs, 256, self.isa, pool);
+                }
+                Form::Dense if activations.dense.groups.is_empty() => {
+                    activations.dense = Dense::new(x, self.inputs, self.isa.dispatch(RowsDense), pool);
+                }
+                Form::Narrow if activations.narrow.is_empty() => {
+                    activations.narrow = Narrow::new(x, self.inputs);
+                }
+                _ => {}
+            }
         }
         activations
     }
@@ -293,11 +303,11 @@ impl Segment {
             Memory::Blocks(memory) => isa.dispatch(quantised::Product {
                 format: self.format,
                 panels: Panels::new(memory, self, range),
-                x: if self.format.block_elements() == 32 {
-                    &x.per_32
-                } else {
-                    &x.per_256
+                x: match Form::of(self.format, isa) {
+                    Form::Per32 => &x.per_32,
+                    _ => &x.per_256,
                 },
+                tiles: isa.tiles(),
                 out,
             }),
             Memory::F32(memory) => isa.dispatch(dense::Product::<dense::F32> {
@@ -312,11 +322,39 @@ impl Segment {
                     out,
                 })
             }
-            Memory::Halves(memory) => isa.dispatch(dense::Product::<dense::Bf16> {
-                panels: Panels::new(memory, self, range),
-                x: &x.dense,
-                out,
-            }),
+            Memory::Halves(memory) => {
+                let panels = Panels::new(memory, self, range);
+                match isa.tiles() {
+                    TileSource::None => isa.dispatch(dense::Product::<dense::Bf16> {
+                        panels,
+                        x: &x.dense,
+                        out,
+                    }),
+                    TileSource::Model => narrow::product::<Model>(&panels, &x.narrow, out),
+                    #[cfg(target_arch = "x86_64")]
+                    TileSource::Hardware => narrow::product::<Hardware>(&panels, &x.narrow, out),
+                }
+            }
+        }
+    }
+}
+
+/// The form in which activations are multiplied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Per32,
+    Per256,
+    Dense,
+    Narrow,
+}
+
+impl Form {
+    fn of(format: Format, isa: Isa) -> Self {
+        match format {
+            Format::Q8_0 | Format::Q4_0 => Self::Per32,
+            Format::Q4K | Format::Q5K | Format::Q6K => Self::Per256,
+            Format::Bf16 if isa.tiles() != TileSource::None => Self::Narrow,
+            Format::F32 | Format::F16 | Format::Bf16 => Self::Dense,
         }
     }
 }

@@ -59,6 +59,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `a < b ? a : b`, so the second where either is NaN.
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
 
+    fn load_i(self, from: &[i32; LANES]) -> Self::I;
     fn splat_i(self, value: i32) -> Self::I;
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn max_i(self, a: Self::I, b: Self::I) -> Self::I;
@@ -68,9 +69,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// To the nearest, ties to even; anything where that is no i32.
     fn round_i(self, value: Self::F) -> Self::I;
     fn bits(self, value: Self::F) -> Self::I;
-    fn from_bits(self, value: Self::I) -> Self::F;
+    fn of_bits(self, value: Self::I) -> Self::F;
     /// Times 2^23: a whole number as an exponent.
     fn shift_to_exponent(self, value: Self::I) -> Self::I;
+    /// The sum of the lanes, which does not overflow.
+    fn sum_i(self, value: Self::I) -> i32;
     fn store_i(self, value: Self::I, to: &mut [i32; LANES]);
     /// The low byte of each lane.
     fn store_low_bytes(self, value: Self::I, to: &mut [i8; LANES]);

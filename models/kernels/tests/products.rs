@@ -1,5 +1,7 @@
 //! Products: every instruction set against exact sums, and against each other bit for bit.
 
+#![allow(clippy::print_stderr, reason = "says what it did not run")]
+
 use kernels::{Format, Isa, Matrix, Part, Pool, ShapeError, blocks};
 
 /// A generator that needs no crate (Marsaglia's xorshift).
@@ -131,9 +133,8 @@ fn every_instruction_set_batch_and_thread_count_gives_the_same_bits() {
                     for threads in 1..=5 {
                         let pool = Pool::new(threads);
                         let matrix = Matrix::pack(&[part], inputs, isa, &pool).expect("it packs");
-                        for rows in [
-                            1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 40,
-                        ] {
+                        let step = if threads == 1 { 1 } else { 13 };
+                        for rows in (1..=40).step_by(step) {
                             let found = multiply(&matrix, &x[..rows * inputs], rows, &pool);
                             assert!(
                                 bits(&found) == bits(&expected[..rows * outputs]),
@@ -291,4 +292,91 @@ fn shapes_that_do_not_fit_are_errors() {
     assert!(matrix.multiply(&[], 0, &mut [], &pool).is_ok());
     assert!(matrix.row(4, &mut [0.0; 4]).is_err());
     assert!(matrix.row(3, &mut [0.0; 3]).is_err());
+}
+
+/// The kernels for AMX on a model of its instructions: the same bits for Q formats, bf16 within its rounding.
+#[test]
+fn tiles_give_what_vectors_give() {
+    let mut random = Random(13);
+    let isas = || {
+        let hardware = Isa::named("amx");
+        if hardware.is_none() {
+            eprintln!("NOT RUN: this CPU has no AMX; its instructions are modelled");
+        }
+        hardware.into_iter().chain([Isa::best().with_tile_model()])
+    };
+    for isa in isas() {
+        for format in Format::ALL {
+            for &inputs in inputs_of(format) {
+                for (outputs, threads) in [(16, 1), (53, 2)] {
+                    let pool = Pool::new(threads);
+                    let bytes = random.weights(format, outputs, inputs);
+                    let part = Part {
+                        format,
+                        bytes: &bytes,
+                        outputs,
+                    };
+                    let x = random.numbers(57 * inputs);
+                    let vectors = Matrix::pack(&[part], inputs, Isa::best(), &pool).expect("it packs");
+                    let tiles = Matrix::pack(&[part], inputs, isa, &pool).expect("it packs");
+                    let whole = multiply(&tiles, &x, 57, &pool);
+                    let expected = multiply(&vectors, &x, 57, &pool);
+                    if format == Format::Bf16 {
+                        for (index, (found, expected)) in whole.iter().zip(&expected).enumerate() {
+                            // Numbers below 1 are off by 2^-9 of themselves at most.
+                            let tolerance = inputs as f32 / 512.0 + 1e-6;
+                            assert!(
+                                (found - expected).abs() <= tolerance,
+                                "{isa:?} {index}: {found}, not {expected}"
+                            );
+                        }
+                    } else {
+                        assert_eq!(
+                            bits(&whole),
+                            bits(&expected),
+                            "{isa:?} {format:?} {inputs}x{outputs}"
+                        );
+                    }
+                    for rows in [1, 2, 15, 16, 17, 31, 32, 33, 48] {
+                        let found = multiply(&tiles, &x[..rows * inputs], rows, &pool);
+                        assert_eq!(
+                            bits(&found),
+                            bits(&whole[..rows * outputs]),
+                            "{isa:?} {format:?} {rows} rows"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// bf16 on tiles is exact where bf16 is.
+#[test]
+fn tiles_of_whole_numbers_are_exact() {
+    let pool = Pool::new(1);
+    let (inputs, outputs, rows) = (95, 18, 35);
+    let weights: Vec<f32> = (0..inputs * outputs).map(|i| (i * 7 % 13) as f32 - 6.0).collect();
+    let x: Vec<f32> = (0..inputs * rows).map(|i| (i * 5 % 17) as f32 - 8.0).collect();
+    let bytes: Vec<u8> = weights
+        .iter()
+        .flat_map(|weight| weight.to_le_bytes()[2..].to_vec())
+        .collect();
+    let part = Part {
+        format: Format::Bf16,
+        bytes: &bytes,
+        outputs,
+    };
+    let expected = Matrix::pack(&[part], inputs, Isa::scalar(), &pool).expect("it packs");
+    for isa in Isa::named("amx")
+        .into_iter()
+        .chain([Isa::scalar().with_tile_model()])
+    {
+        let tiles = Matrix::pack(&[part], inputs, isa, &pool).expect("it packs");
+        assert_eq!(
+            multiply(&tiles, &x, rows, &pool),
+            multiply(&expected, &x, rows, &pool),
+            "{isa:?}"
+        );
+    }
 }

@@ -5,10 +5,11 @@
 //! number is at most 1/254 of the largest of its group. A group with a number that is none, or an infinity, has
 //! the scale NaN, and so have the results that use it; a group below 1e-30 throughout counts as zeros.
 
-use crate::format::Format;
+use super::narrow::Narrow;
 use crate::isa::{Isa, Kernel};
 use crate::pool::Pool;
 use crate::simd::{LANES, Simd};
+use crate::tiles::{TILE_ROWS, TileSource};
 
 /// Below this a group is zeros: the reciprocal of its scale would overflow.
 const MAGNITUDE_MIN: f32 = 1e-30;
@@ -21,20 +22,62 @@ pub(super) struct Activations {
     pub(super) per_32: Quantised,
     pub(super) per_256: Quantised,
     pub(super) dense: Dense,
+    pub(super) narrow: Narrow,
 }
 
-/// Signed bytes with their scales and sums. Vectors are indexed by row first.
+/// Signed bytes with their scales and sums, in groups of rows. Within a group of `R` rows everything is interleaved
+/// as in [`Dense`]: the first quad of every row, then the second, and so on.
 #[derive(Default)]
 pub(super) struct Quantised {
-    /// Inputs that share a scale.
-    group: usize,
-    inputs: usize,
+    pub(super) groups: Vec<Group>,
+}
+
+/// Some rows of [`Quantised`]: 16 for tiles, or 8, 4, 2 or 1.
+#[derive(Default)]
+pub(super) struct Group {
+    /// The first of the rows.
+    pub(super) first: usize,
+    pub(super) rows: usize,
     quads: Vec<[i8; 4]>,
+    /// Per 32 or 256 inputs.
     scales: Vec<f32>,
-    /// Per 16 inputs: their sum.
-    sums: Vec<i32>,
-    /// Per 64 inputs: the sums of the first 32 and of the last.
+    /// Per 16 inputs of groups of 256: their sum times -32, which takes back the 32 in the codes of Q6_K. Per 32
+    /// inputs of groups of 32: the sum times -8, for Q4_0.
+    offsets: Vec<i32>,
+    /// Per 32 inputs of groups of 32: the sum times [`Simd::SIGNED_DOT_OFFSET`], for Q8_0.
+    signed_offsets: Vec<i32>,
+    /// The sum times -128, for Q8_0 with tiles.
+    tile_offsets: Vec<i32>,
+    /// Per 64 inputs of groups of 256: the sums of the first 32 and of the last, for minima.
     pair_sums: Vec<[i16; 2]>,
+    /// Groups of 16 have their codes here instead: a row after the other, `tile_stride` bytes apart.
+    pub(super) tile_rows: Vec<u8>,
+    pub(super) tile_stride: usize,
+}
+
+/// The vectors of a [`Group`] of `R` rows.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a, const R: usize> {
+    pub(super) quads: &'a [[[i8; 4]; R]],
+    pub(super) scales: &'a [[f32; R]],
+    pub(super) offsets: &'a [[i32; R]],
+    pub(super) signed_offsets: &'a [[i32; R]],
+    pub(super) tile_offsets: &'a [[i32; R]],
+    pub(super) pair_sums: &'a [[[i16; 2]; R]],
+}
+
+impl Group {
+    #[inline(always)]
+    pub(super) fn rows<const R: usize>(&self) -> Rows<'_, R> {
+        Rows {
+            quads: self.quads.as_chunks().0,
+            scales: self.scales.as_chunks().0,
+            offsets: self.offsets.as_chunks().0,
+            signed_offsets: self.signed_offsets.as_chunks().0,
+            tile_offsets: self.tile_offsets.as_chunks().0,
+            pair_sums: self.pair_sums.as_chunks().0,
+        }
+    }
 }
 
 /// f32 in groups of rows; within a group, the first input of every row, then the second, and so on.
@@ -47,91 +90,61 @@ pub(super) struct Dense {
     pub(super) groups: Vec<(usize, usize)>,
 }
 
-/// One row of [`Quantised`].
-#[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
-    pub(super) quads: &'a [[i8; 4]],
-    pub(super) scales: &'a [f32],
-    pub(super) sums: &'a [i32],
-    pub(super) pair_sums: &'a [[i16; 2]],
-}
-
 impl Quantised {
     /// `group` divides `inputs`, which divide `x`.
     pub(super) fn new(x: &[f32], inputs: usize, group: usize, isa: Isa, pool: &Pool) -> Self {
-        let mut out = Self {
-            group,
-            inputs,
-            quads: vec![[0; 4]; x.len() / 4],
-            scales: vec![0.0; x.len() / group],
-            sums: vec![0; x.len() / 16],
-            pair_sums: vec![[0; 2]; if group == 256 { x.len() / 64 } else { 0 }],
-        };
-        let each = if x.len() < ELEMENTS_TO_SHARE {
-            x.len()
+        let mut groups = Vec::new();
+        let mut work = Vec::new();
+        let rows_max = if isa.tiles() == TileSource::None {
+            8
         } else {
-            (x.len() / inputs).div_ceil(pool.threads()) * inputs
+            TILE_ROWS
         };
-        let pieces = x
-            .chunks(each)
-            .zip(out.quads.chunks_mut(each / 4))
-            .zip(out.scales.chunks_mut(each / group))
-            .zip(out.sums.chunks_mut(each / 16))
-            .map(|(((x, quads), scales), sums)| Quantise {
+        for (first, rows) in row_groups(x.len() / inputs, rows_max) {
+            groups.push(Group {
+                first,
+                rows,
+                ..Group::default()
+            });
+            work.push(&x[first * inputs..][..rows * inputs]);
+        }
+        let work: Vec<_> = work.into_iter().zip(&mut groups).collect();
+        let quantise = |(x, out)| {
+            isa.dispatch(Quantise {
                 x,
+                inputs,
                 group,
-                quads,
-                scales,
-                sums,
+                out,
             })
-            .collect::<Vec<_>>();
-        if pieces.len() == 1 {
-            pieces.into_iter().for_each(|piece| isa.dispatch(piece));
+        };
+        if x.len() < ELEMENTS_TO_SHARE {
+            work.into_iter().for_each(quantise);
         } else {
-            pool.run_each(pieces, |_, piece| isa.dispatch(piece));
+            pool.run_each(work, |_, piece| quantise(piece));
         }
-        for (pair, sums) in out.pair_sums.iter_mut().zip(out.sums.as_chunks::<4>().0) {
-            // At most 32 * 127 each.
-            *pair = [(sums[0] + sums[1]) as i16, (sums[2] + sums[3]) as i16];
-        }
-        out
-    }
-
-    pub(super) fn rows(&self) -> usize {
-        self.scales.len() * self.group / self.inputs.max(1)
-    }
-
-    #[inline(always)]
-    pub(super) fn row(&self, row: usize) -> Row<'_> {
-        let part = |each: usize| row * (self.inputs / each)..(row + 1) * (self.inputs / each);
-        Row {
-            quads: &self.quads[part(4)],
-            scales: &self.scales[part(self.group)],
-            sums: &self.sums[part(16)],
-            pair_sums: if self.group == 256 {
-                &self.pair_sums[part(64)]
-            } else {
-                &[]
-            },
-        }
+        Self { groups }
     }
 }
 
-/// Inputs that share a scale when multiplied with weights of this format; none for dense formats.
-pub(super) const fn group_of(format: Format) -> Option<usize> {
-    match format {
-        Format::F32 | Format::F16 | Format::Bf16 => None,
-        _ => Some(format.block_elements()),
+/// Cuts `rows` into groups of at most `rows_max`: that many as long as there are, then 8, 4, 2 and 1.
+fn row_groups(rows: usize, rows_max: usize) -> Vec<(usize, usize)> {
+    let mut groups = Vec::with_capacity(rows / rows_max + 4);
+    let mut first = 0;
+    while first < rows {
+        let fits = |count: &usize| *count <= rows_max && *count <= rows - first;
+        let count = [rows_max, 8, 4, 2].into_iter().find(fits).unwrap_or(1);
+        groups.push((first, count));
+        first += count;
     }
+    groups
 }
 
-/// Fills the vectors of [`Quantised`] for some rows.
+/// Fills the vectors of a [`Group`].
 struct Quantise<'a> {
     x: &'a [f32],
+    inputs: usize,
     group: usize,
-    quads: &'a mut [[i8; 4]],
-    scales: &'a mut [f32],
-    sums: &'a mut [i32],
+    out: &'a mut Group,
 }
 
 impl Kernel for Quantise<'_> {
@@ -139,20 +152,81 @@ impl Kernel for Quantise<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let group = self.group;
-        let groups = self
-            .x
-            .chunks_exact(group)
-            .zip(self.quads.chunks_exact_mut(group / 4));
-        let sums = self.sums.chunks_exact_mut(group / 16);
-        for (((x, quads), sums), scale) in groups.zip(sums).zip(self.scales) {
-            *scale = quantise_group(s, x, quads, sums);
+        let Self {
+            x,
+            inputs,
+            group,
+            out,
+        } = self;
+        let rows = out.rows;
+        out.quads = vec![[0; 4]; x.len() / 4];
+        out.scales = vec![0.0; x.len() / group];
+        let mut sums = vec![0; x.len() / 16];
+        for (row, x) in x.chunks_exact(inputs).enumerate() {
+            for (index, x) in x.chunks_exact(group).enumerate() {
+                let quads = &mut out.quads[index * group / 4 * rows + row..];
+                let sums = &mut sums[index * group / 16 * rows + row..];
+                out.scales[index * rows + row] = quantise_group(s, x, rows, quads, sums);
+            }
+        }
+        // Sums of the halves of each pair of 32, row by row beside each other.
+        let pairs = sums.chunks_exact(2 * rows).map(|sums| sums.split_at(rows));
+        if group == 256 {
+            let mut of_32 = vec![0; x.len() / 32];
+            for (out, (one, two)) in of_32.chunks_exact_mut(rows).zip(pairs) {
+                add(out, one, two);
+            }
+            out.pair_sums = vec![[0; 2]; x.len() / 64];
+            for (out, sums) in out
+                .pair_sums
+                .chunks_exact_mut(rows)
+                .zip(of_32.chunks_exact(2 * rows))
+            {
+                let (one, two) = sums.split_at(rows);
+                for ((out, one), two) in out.iter_mut().zip(one).zip(two) {
+                    // At most 32 * 127 each.
+                    *out = [*one as i16, *two as i16];
+                }
+            }
+            sums.iter_mut().for_each(|sum| *sum *= -32);
+            out.offsets = sums;
+        } else {
+            out.offsets = vec![0; x.len() / 32];
+            for (out, (one, two)) in out.offsets.chunks_exact_mut(rows).zip(pairs) {
+                add(out, one, two);
+            }
+            out.signed_offsets = out.offsets.clone();
+            out.signed_offsets
+                .iter_mut()
+                .for_each(|sum| *sum *= S::SIGNED_DOT_OFFSET);
+            out.tile_offsets = out.offsets.iter().map(|sum| sum * -128).collect();
+            out.offsets.iter_mut().for_each(|sum| *sum *= -8);
+        }
+        if rows == TILE_ROWS {
+            // Rows of a tile are lines of the cache, so an odd number of lines keeps them in different sets.
+            out.tile_stride = inputs.next_multiple_of(128) + 64;
+            out.tile_rows = vec![0; rows * out.tile_stride];
+            for (index, quads) in out.quads.chunks_exact(rows).enumerate() {
+                for (row, quad) in quads.iter().enumerate() {
+                    let to = &mut out.tile_rows[row * out.tile_stride + 4 * index..][..4];
+                    to.copy_from_slice(&quad.map(i8::cast_unsigned));
+                }
+            }
+            out.quads = Vec::new();
         }
     }
 }
 
 #[inline(always)]
-fn quantise_group<S: Simd>(s: S, x: &[f32], quads: &mut [[i8; 4]], sums: &mut [i32]) -> f32 {
+fn add(out: &mut [i32], one: &[i32], two: &[i32]) {
+    for ((out, one), two) in out.iter_mut().zip(one).zip(two) {
+        *out = one + two;
+    }
+}
+
+/// Quantises one group of one row; its quads and sums are `stride` apart. Returns the scale.
+#[inline(always)]
+fn quantise_group<S: Simd>(s: S, x: &[f32], stride: usize, quads: &mut [[i8; 4]], sums: &mut [i32]) -> f32 {
     let x = x.as_chunks::<LANES>().0;
     // Magnitudes order as their bits do, with infinities and NaN last.
     let magnitude = s.splat_i(i32::MAX);
@@ -174,19 +248,17 @@ fn quantise_group<S: Simd>(s: S, x: &[f32], quads: &mut [[i8; 4]], sums: &mut [i
     } else {
         (largest / 127.0, 127.0 / largest)
     };
+    // No code where there is no scale: what NaN rounds to differs between instruction sets.
+    let keep = s.splat_i(if inverse == 0.0 { 0 } else { -1 });
     let inverse = s.splat(inverse);
-    for ((x, quads), sum) in x.iter().zip(quads.as_chunks_mut::<4>().0).zip(sums) {
-        let codes = s.round_i(s.mul(s.load(x), inverse));
+    for (index, x) in x.iter().enumerate() {
+        let codes = s.and_i(s.round_i(s.mul(s.load(x), inverse)), keep);
         let mut bytes = [0; LANES];
         s.store_low_bytes(codes, &mut bytes);
-        let mut total = 0;
-        for (quad, bytes) in quads.iter_mut().zip(bytes.as_chunks::<4>().0) {
-            *quad = *bytes;
-            for byte in bytes {
-                total += i32::from(*byte);
-            }
+        sums[index * stride] = s.sum_i(codes);
+        for (i, bytes) in bytes.as_chunks::<4>().0.iter().enumerate() {
+            quads[(index * 4 + i) * stride] = *bytes;
         }
-        *sum = total;
     }
     scale
 }
@@ -197,21 +269,18 @@ impl Dense {
         let rows = x.len() / inputs;
         let padded = inputs.next_multiple_of(2);
         let mut values = vec![0.0; rows * padded];
-        let mut groups = Vec::new();
-        let mut pieces = Vec::new();
-        let (mut first, mut rest) = (0, values.as_mut_slice());
-        while first < rows {
-            let fits = |count: &usize| *count <= rows_max && *count <= rows - first;
-            let count = [rows_max, 8, 4, 2].into_iter().find(fits).unwrap_or(1);
+        let groups = row_groups(rows, rows_max);
+        let mut pieces = Vec::with_capacity(groups.len());
+        let mut rest = values.as_mut_slice();
+        for (first, count) in &groups {
             let (piece, after) = rest.split_at_mut(count * padded);
             pieces.push((&x[first * inputs..][..count * inputs], piece));
-            groups.push((first, count));
-            (first, rest) = (first + count, after);
+            rest = after;
         }
         let interleave = |(x, piece): (&[f32], &mut [f32])| {
             let count = x.len() / inputs;
-            for (row, x) in x.chunks_exact(inputs).enumerate() {
-                for (value, x) in piece[row..].iter_mut().step_by(count).zip(x) {
+            for (input, values) in piece.chunks_exact_mut(count).take(inputs).enumerate() {
+                for (value, x) in values.iter_mut().zip(x[input..].iter().step_by(inputs)) {
                     *value = *x;
                 }
             }

@@ -90,7 +90,7 @@ fn high_bits(format: Format, element: usize, lane: usize) -> Option<(usize, usiz
     }
 }
 
-/// Adds one output's block to a block of sixteen, which was zero for that output.
+/// Writes one output's block into a block of sixteen.
 pub(super) fn write(format: Format, codes: &Codes, lane: usize, block: &mut [u8]) {
     block[2 * lane..2 * lane + 2].copy_from_slice(&codes.d.to_le_bytes());
     match format {
@@ -108,14 +108,40 @@ pub(super) fn write(format: Format, codes: &Codes, lane: usize, block: &mut [u8]
         }
         _ => {}
     }
-    let low_mask = if format == Format::Q8_0 { 255 } else { 15 };
-    for (element, quant) in codes.quants[..format.block_elements()].iter().enumerate() {
-        let code = (i32::from(*quant) + code_offset(format)) as u8;
-        let (byte, shift) = low_bits(format, element, lane);
-        block[byte] |= (code & low_mask) << shift;
-        if let Some((byte, shift, _)) = high_bits(format, element, lane) {
-            block[byte] |= code >> 4 << shift;
+    let offset = code_offset(format) as u8;
+    let sub_blocks = codes.quants[..format.block_elements()].as_chunks::<32>().0;
+    for (sub_block, quants) in sub_blocks.iter().enumerate() {
+        // Four codes of this output at a time.
+        let mut quads = [0; 8];
+        for (quad, quants) in quads.iter_mut().zip(quants.as_chunks::<4>().0) {
+            *quad = u32::from_le_bytes(quants.map(|quant| quant.cast_unsigned().wrapping_add(offset)));
         }
+        write_sub_block(format, sub_block, &quads, lane, block);
+    }
+}
+
+fn write_sub_block(format: Format, sub_block: usize, quads: &[u32; 8], lane: usize, block: &mut [u8]) {
+    let (low, _) = low_bits(format, 32 * sub_block, lane);
+    let mut put = |vector: usize, bits: u32| {
+        block[low + vector * QUAD..][..4].copy_from_slice(&bits.to_le_bytes());
+    };
+    if format == Format::Q8_0 {
+        for (i, quad) in quads.iter().enumerate() {
+            put(i, *quad);
+        }
+        return;
+    }
+    for i in 0..4 {
+        put(i, quads[i] & 0x0f0f_0f0f | (quads[i + 4] & 0x0f0f_0f0f) << 4);
+    }
+    let high = |i: usize| quads[i] >> 4 & 0x0303_0303;
+    match format {
+        Format::Q5K => put(4, (0..8).fold(0, |bits, i| bits | high(i) << i)),
+        Format::Q6K => {
+            put(4, (0..4).fold(0, |bits, i| bits | high(i) << (2 * i)));
+            put(5, (0..4).fold(0, |bits, i| bits | high(4 + i) << (2 * i)));
+        }
+        _ => {}
     }
 }
 

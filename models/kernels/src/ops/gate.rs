@@ -131,7 +131,7 @@ fn activate<S: Simd>(s: S, activation: Activation, x: S::F) -> S::F {
         // tanh u = 2 sigmoid(2 u) - 1, so x / 2 (1 + tanh u) = x sigmoid(2 u).
         Activation::GeluTanh => {
             let cubed = s.mul(s.mul(x, x), x);
-            let u = s.mul(s.fma(cubed, s.splat(0.044_715), x), s.splat(1.595_769_1));
+            let u = s.mul(s.fma(cubed, s.splat(0.044_715), x), s.splat(2.0 * 0.797_884_6));
             times_sigmoid(s, x, u)
         }
         Activation::Gelu => {

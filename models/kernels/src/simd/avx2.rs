@@ -106,7 +106,7 @@ impl Simd for Avx2 {
             let upper = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
             let first = [_mm256_slli_epi32::<16>(low), _mm256_slli_epi32::<16>(high)];
             let second = [_mm256_and_si256(low, upper), _mm256_and_si256(high, upper)];
-            (self.from_bits(first), self.from_bits(second))
+            (self.of_bits(first), self.of_bits(second))
         })
     }
     #[inline(always)]
@@ -148,6 +148,13 @@ impl Simd for Avx2 {
         both!(_mm256_min_ps, a, b)
     }
     #[inline(always)]
+    fn load_i(self, from: &[i32; LANES]) -> Self::I {
+        proven!([
+            _mm256_loadu_si256(from.as_ptr().cast()),
+            _mm256_loadu_si256(from[8..].as_ptr().cast()),
+        ])
+    }
+    #[inline(always)]
     fn splat_i(self, value: i32) -> Self::I {
         proven!([_mm256_set1_epi32(value); 2])
     }
@@ -177,12 +184,24 @@ impl Simd for Avx2 {
         both!(_mm256_castps_si256, value)
     }
     #[inline(always)]
-    fn from_bits(self, value: Self::I) -> Self::F {
+    fn of_bits(self, value: Self::I) -> Self::F {
         both!(_mm256_castsi256_ps, value)
     }
     #[inline(always)]
     fn shift_to_exponent(self, value: Self::I) -> Self::I {
         both!(_mm256_slli_epi32::<23>, value)
+    }
+    #[inline(always)]
+    fn sum_i(self, value: Self::I) -> i32 {
+        proven!({
+            let eight = _mm256_add_epi32(value[0], value[1]);
+            let four = _mm_add_epi32(
+                _mm256_castsi256_si128(eight),
+                _mm256_extracti128_si256::<1>(eight),
+            );
+            let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+            _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two)))
+        })
     }
     #[inline(always)]
     fn store_i(self, value: Self::I, to: &mut [i32; LANES]) {

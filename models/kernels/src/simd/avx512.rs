@@ -126,6 +126,10 @@ impl Simd for Avx512 {
         proven!(_mm512_min_ps(a, b))
     }
     #[inline(always)]
+    fn load_i(self, from: &[i32; LANES]) -> Self::I {
+        proven!(_mm512_loadu_si512(from.as_ptr().cast()))
+    }
+    #[inline(always)]
     fn splat_i(self, value: i32) -> Self::I {
         proven!(_mm512_set1_epi32(value))
     }
@@ -156,12 +160,16 @@ impl Simd for Avx512 {
         proven!(_mm512_castps_si512(value))
     }
     #[inline(always)]
-    fn from_bits(self, value: Self::I) -> Self::F {
+    fn of_bits(self, value: Self::I) -> Self::F {
         proven!(_mm512_castsi512_ps(value))
     }
     #[inline(always)]
     fn shift_to_exponent(self, value: Self::I) -> Self::I {
         proven!(_mm512_slli_epi32::<23>(value))
+    }
+    #[inline(always)]
+    fn sum_i(self, value: Self::I) -> i32 {
+        proven!(_mm512_reduce_add_epi32(value))
     }
     #[inline(always)]
     fn store_i(self, value: Self::I, to: &mut [i32; LANES]) {

@@ -46,7 +46,7 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
         y = s.fma(y, r, s.splat(c));
     }
     let y = s.add(s.fma(y, s.mul(r, r), r), s.splat(1.0));
-    let power = s.from_bits(s.shift_to_exponent(s.add_i(n, s.splat_i(127))));
+    let power = s.of_bits(s.shift_to_exponent(s.add_i(n, s.splat_i(127))));
     s.mul(y, power)
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn softcap<S: Simd>(s: S, x: S::F, cap: f32) -> S::F {
 /// The error function to 2e-7 (Abramowitz and Stegun, 7.1.26).
 #[inline(always)]
 pub(crate) fn erf<S: Simd>(s: S, x: S::F) -> S::F {
-    let magnitude = s.from_bits(s.and_i(s.bits(x), s.splat_i(i32::MAX)));
+    let magnitude = s.of_bits(s.and_i(s.bits(x), s.splat_i(i32::MAX)));
     let t = s.div(s.splat(1.0), s.fma(magnitude, s.splat(0.327_591_1), s.splat(1.0)));
     let mut y = s.splat(1.061_405_4);
     for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
@@ -71,7 +71,7 @@ pub(crate) fn erf<S: Simd>(s: S, x: S::F) -> S::F {
     let power = exp(s, s.sub(s.splat(0.0), s.mul(magnitude, magnitude)));
     let y = s.sub(s.splat(1.0), s.mul(s.mul(y, t), power));
     // The sign of x; y is not negative.
-    s.from_bits(s.add_i(s.bits(y), s.and_i(s.bits(x), s.splat_i(i32::MIN))))
+    s.of_bits(s.add_i(s.bits(y), s.and_i(s.bits(x), s.splat_i(i32::MIN))))
 }
 
 #[cfg(test)]

@@ -90,6 +90,10 @@ impl Simd for Scalar {
         lanes!(|i| if a[i] < b[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
+    fn load_i(self, from: &[i32; LANES]) -> Self::I {
+        *from
+    }
+    #[inline(always)]
     fn splat_i(self, value: i32) -> Self::I {
         [value; LANES]
     }
@@ -118,12 +122,16 @@ impl Simd for Scalar {
         lanes!(|i| value[i].to_bits().cast_signed())
     }
     #[inline(always)]
-    fn from_bits(self, value: Self::I) -> Self::F {
+    fn of_bits(self, value: Self::I) -> Self::F {
         lanes!(|i| f32::from_bits(value[i].cast_unsigned()))
     }
     #[inline(always)]
     fn shift_to_exponent(self, value: Self::I) -> Self::I {
         lanes!(|i| value[i] << 23)
+    }
+    #[inline(always)]
+    fn sum_i(self, value: Self::I) -> i32 {
+        value.iter().sum()
     }
     #[inline(always)]
     fn store_i(self, value: Self::I, to: &mut [i32; LANES]) {
