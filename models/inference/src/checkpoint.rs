@@ -137,6 +137,23 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
+    /// The same weights in f32.
+    #[cfg(test)]
+    pub(crate) fn widened(mut self) -> Checkpoint<'static> {
+        let mut wide = Checkpoint::empty();
+        let shapes: Vec<(String, Vec<usize>)> = self
+            .tensors
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.shape.clone()))
+            .collect();
+        for (name, shape) in shapes {
+            let values = self.floats(&name, &shape).expect("weights");
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            wide.insert(name, Format::F32, shape, Cow::Owned(bytes));
+        }
+        wide
+    }
+
     /// Changes names to those that the architecture expects.
     pub(crate) fn rename(&mut self, rename: impl Fn(&str) -> Option<String>) {
         let tensors = std::mem::take(&mut self.tensors);

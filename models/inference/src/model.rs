@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::architecture::{Architecture, CONFIG_FILE, TokenIds, from_json};
 use crate::checkpoint::Checkpoint;
+use crate::decoder::kv_cache::KvCache;
 use crate::decoder::{Decoder, Head};
 use crate::engine::{Engine, EngineConfig};
 use crate::error::InferenceError;
@@ -154,10 +155,9 @@ impl Model {
             .map(|tokens| tokens.len())
     }
 
-    /// Bytes of key-value cache that one token of one request takes.
+    /// Bytes of key-value cache that one token of one request takes at most; sliding layers give theirs back.
     pub fn cache_bytes_per_token(&self) -> usize {
-        let config = self.decoder().config();
-        2 * size_of::<f32>() * config.layers.len() * config.kv_width()
+        self.decoder().config().layers.len() * KvCache::bytes_per_token(self.decoder().config())
     }
 
     /// Starts an engine on its own thread.

@@ -107,6 +107,16 @@ impl KvCache {
         })
     }
 
+    /// Bytes that a token takes in each layer.
+    pub(crate) fn bytes_per_token(config: &DecoderConfig) -> usize {
+        let layout = KvLayout {
+            kv_heads: config.kv_heads,
+            head_width: config.head_dim,
+        };
+        let elements = layout.block_elements().unwrap_or(usize::MAX / 64);
+        size_of::<f32>() * (elements / BLOCK_TOKENS)
+    }
+
     /// Tokens that every layer holds.
     pub(crate) fn len(&self) -> usize {
         self.len

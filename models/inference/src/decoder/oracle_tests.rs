@@ -243,6 +243,17 @@ fn further_checkpoints_agree_with_transformers() {
         let fixture = Fixture::load_from(path);
         compare(path, &fixture);
         assert_eq!(fixture.greedy(64), fixture.expected.greedy, "{path}");
+        // The same weights in the other form, where they are.
+        let (parent, name) = path.rsplit_once('/').expect("an entry of a folder");
+        let gguf = format!("{parent}/gguf/{name}.gguf");
+        if let Ok(bytes) = std::fs::read(&gguf) {
+            println!("{gguf}");
+            let files: ModelFiles<'_> = [("model.gguf", bytes.as_slice())].into_iter().collect();
+            let model = Model::load(&files).unwrap_or_else(|error| panic!("{gguf}: {error}"));
+            let fixture = Fixture { model, ..fixture };
+            compare(&gguf, &fixture);
+            assert_eq!(fixture.greedy(64), fixture.expected.greedy, "{gguf}");
+        }
     }
 }
 

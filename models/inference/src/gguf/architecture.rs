@@ -247,7 +247,10 @@ fn layer_configs(
     family: Family,
     layers: usize,
 ) -> Result<Vec<LayerConfig>, InferenceError> {
-    let window = keys.whole("attention.sliding_window")?;
+    // Writers put 0 where there is none.
+    let window = keys
+        .whole("attention.sliding_window")?
+        .filter(|window| *window > 0);
     if window.is_some() && !matches!(family, Family::Gemma3 | Family::Phi3 | Family::GptOss) {
         return Err(unsupported(
             "attention.sliding_window",

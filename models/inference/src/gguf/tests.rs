@@ -1,9 +1,10 @@
 //! Files made by the PyPI package gguf from the weights of other fixtures (`scripts/oracle`).
 
+use super::GgufModel;
 use super::reader::Gguf;
 use crate::decoder::batch::{Part, Wanted};
 use crate::decoder::kv_cache::KvCache;
-use crate::decoder::{Decoder, Interrupt};
+use crate::decoder::{Decoder, Head, Interrupt};
 use crate::error::InferenceError;
 use crate::model::{Model, ModelFiles};
 use crate::text::TextTokenizer;
@@ -118,6 +119,46 @@ fn quantised_weights_are_read_bit_for_bit() {
     let model = of_gguf("quantised");
     let logits = logits(model.decoder(), &[1, 2, 3, 4]);
     assert!(logits.iter().flatten().all(|logit| logit.is_finite()));
+}
+
+/// Activations are rounded to eight bits before they meet quantised weights; nothing else differs.
+#[test]
+fn quantised_products_are_close_to_those_of_the_same_weights_in_f32() {
+    let file = std::fs::read(folder().join("gguf/quantised.gguf")).expect("it is committed");
+    let open = || GgufModel::open("quantised", &file).expect("it is well formed");
+    let (narrow, wide) = (open(), open());
+    let narrow =
+        Decoder::load(narrow.architecture.decoder, narrow.checkpoint, Head::Logits).expect("it loads");
+    let wide = Decoder::load(wide.architecture.decoder, wide.checkpoint.widened(), Head::Logits);
+    let wide = wide.expect("it loads");
+    let tokens: Vec<u32> = (0..20).map(|index| index * 37 % 256).collect();
+    let (found, expected) = (logits(&narrow, &tokens), logits(&wide, &tokens));
+    let dot = |a: &[Vec<f32>], b: &[Vec<f32>]| -> f64 {
+        let pairs = a.iter().flatten().zip(b.iter().flatten());
+        pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let cosine = dot(&found, &expected) / (dot(&found, &found) * dot(&expected, &expected)).sqrt();
+    assert!(cosine > 0.999, "{cosine}");
+    // And a batch equals its sequences, here too.
+    let halves = [&tokens[..7], &tokens[7..]];
+    let mut caches = halves.map(|half| KvCache::new(narrow.config(), half.len()).expect("a small cache"));
+    let mut parts: Vec<Part<'_>> = caches
+        .iter_mut()
+        .zip(halves)
+        .map(|(cache, tokens)| Part {
+            tokens,
+            cache,
+            logits: Wanted::All,
+        })
+        .collect();
+    let batch = narrow
+        .forward(&mut parts, &Never)
+        .expect("a step")
+        .expect("not interrupted");
+    for (batch, half) in batch.iter().zip(halves) {
+        let rows: Vec<Vec<f32>> = batch.as_ref().expect("wanted").to_vec2().expect("rows");
+        assert_eq!(rows, logits(&narrow, half));
+    }
 }
 
 /// Fowler, Noll and Vo's hash, 64 bits, 1a.

@@ -26,6 +26,7 @@ const GPT_4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// `tokenizer.ggml.token_type`.
+const NORMAL: u64 = 1;
 const UNKNOWN: u64 = 2;
 const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
@@ -74,10 +75,7 @@ pub(super) fn build<'a>(gguf: &Gguf<'a>) -> Result<(TokenizerFiles<'a>, Vec<u32>
     json.insert("version".into(), "1.0".into());
     json.insert("added_tokens".into(), vocabulary.added_tokens());
     let begins_by_default = match gguf.value("tokenizer.ggml.model") {
-        Some(Value::Text("gpt2")) => {
-            byte_level(gguf, &vocabulary, &mut json)?;
-            false
-        }
+        Some(Value::Text("gpt2")) => byte_level(gguf, &vocabulary, &mut json)?,
         Some(Value::Text("llama")) => {
             let prefix = flag("tokenizer.ggml.add_space_prefix", true)?;
             sentence_piece(gguf, &vocabulary, unknown, prefix, &mut json)?;
@@ -160,11 +158,12 @@ fn vocabulary_json(ids: &HashMap<&str, usize>) -> Json {
         .into()
 }
 
+/// Says whether texts of such a tokenizer begin with the begin token where the file does not say.
 fn byte_level(
     gguf: &Gguf<'_>,
     vocabulary: &Vocabulary<'_, '_>,
     json: &mut Map<String, Json>,
-) -> Result<(), InferenceError> {
+) -> Result<bool, InferenceError> {
     let merges: &[&str] = match gguf.value("tokenizer.ggml.merges") {
         Some(Value::Texts(merges)) => merges,
         Some(_) => return Err(malformed("tokenizer.ggml.merges is no list of texts")),
@@ -208,7 +207,8 @@ fn byte_level(
     );
     json.insert("pre_tokenizer".into(), pre_tokenizer);
     json.insert("decoder".into(), bytes(true));
-    Ok(())
+    // As llama.cpp: the same families.
+    Ok(whole_words)
 }
 
 fn sentence_piece(
@@ -229,7 +229,9 @@ fn sentence_piece(
     // Two tokens merge where their union is one; the union with the best score goes first.
     let mut merges: Vec<(usize, usize, usize)> = Vec::new();
     for (whole, piece) in vocabulary.pieces.iter().enumerate() {
-        if vocabulary.kinds[whole] != 1 || piece.len() > 4 * PIECE_CHARACTERS_MAX {
+        // Runs of spaces are user-defined in some vocabularies, and merge like others.
+        if !matches!(vocabulary.kinds[whole], NORMAL | USER_DEFINED) || piece.len() > 4 * PIECE_CHARACTERS_MAX
+        {
             continue;
         }
         for (at, _) in piece.char_indices().skip(1).take(PIECE_CHARACTERS_MAX) {
