@@ -8,6 +8,7 @@
 //! A text that is longer than the model reads is refused; sentence-transformers would cut it without a word.
 
 mod encoder;
+mod encoder_config;
 mod modules;
 
 use std::sync::Arc;
@@ -74,7 +75,7 @@ impl Embedder {
             .and_then(|json| Fields::parse(json).ok());
         files.optional(modules::MODULES_FILE).is_some()
             || config.is_some_and(|mut fields| {
-                named(&mut fields).is_some_and(|name| encoder::MODEL_TYPES.contains(&name.as_str()))
+                named(&mut fields).is_some_and(|name| encoder_config::MODEL_TYPES.contains(&name.as_str()))
             })
     }
 
@@ -85,7 +86,7 @@ impl Embedder {
         let modules = Modules::read(files)?;
         let json = files.required(CONFIG_FILE)?;
         let model_type: Option<String> = Fields::parse(json)?.take("model_type")?;
-        let is_encoder = model_type.is_some_and(|name| encoder::MODEL_TYPES.contains(&name.as_str()));
+        let is_encoder = model_type.is_some_and(|name| encoder_config::MODEL_TYPES.contains(&name.as_str()));
         let checkpoint = Checkpoint::open(files)?;
         let (network, vocabulary, context, hidden) = if is_encoder {
             let encoder = Encoder::load(json, checkpoint)?;

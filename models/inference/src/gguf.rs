@@ -2,6 +2,7 @@
 //! Hugging Face files give elsewhere, an architecture, a checkpoint under Hugging Face's names, and a tokenizer.
 
 mod architecture;
+mod keys;
 mod reader;
 mod tensors;
 mod tokenizer;

@@ -1,9 +1,7 @@
 //! The metadata of a GGUF as a decoder. A key of the architecture that nobody takes is refused by its name, as the
 //! fields of a `config.json` are.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-
+use super::keys::{Keys, malformed};
 use super::reader::Gguf;
 use super::values::Value;
 use crate::architecture::fields::unsupported;
@@ -27,97 +25,8 @@ pub(super) enum Family {
 }
 
 const SUPPORTED: &str = "llama, qwen2, qwen3, qwen3moe, gemma3, phi3, gpt-oss in GGUF";
-/// Keys of an architecture that do not change what is computed.
-const IRRELEVANT: [&str; 1] = ["rope.scaling.finetuned"];
 /// Gemma 3 27B scales its scores by the width of a hidden head; only its depth tells it apart.
 const GEMMA_27B_LAYERS: usize = 62;
-
-/// Reads the keys of the architecture and remembers which.
-struct Keys<'g, 'a> {
-    gguf: &'g Gguf<'a>,
-    prefix: &'a str,
-    taken: RefCell<BTreeSet<String>>,
-}
-
-impl Keys<'_, '_> {
-    fn whole(&self, key: &str) -> Result<Option<usize>, InferenceError> {
-        let Some(value) = self.take(key) else {
-            return Ok(None);
-        };
-        // Some writers give one number per layer; only equal ones are supported.
-        let whole = match value {
-            Value::Numbers(numbers) => {
-                let mut all = numbers.iter().map(|value| value.whole());
-                let first = all.next().flatten();
-                if all.any(|other| other != first) {
-                    return Err(unsupported(
-                        "a key of the GGUF",
-                        key,
-                        "equal numbers for all layers",
-                    ));
-                }
-                first
-            }
-            single => single.whole(),
-        };
-        whole
-            .and_then(|value| usize::try_from(value).ok())
-            .map(Some)
-            .ok_or_else(|| malformed(&format!("{key} is no whole number")))
-    }
-
-    fn required(&self, key: &str) -> Result<usize, InferenceError> {
-        self.whole(key)?
-            .ok_or_else(|| malformed(&format!("{key} is missing")))
-    }
-
-    fn float(&self, key: &str) -> Result<Option<f32>, InferenceError> {
-        let Some(value) = self.take(key) else {
-            return Ok(None);
-        };
-        value
-            .float()
-            .map(|value| Some(value as f32))
-            .ok_or_else(|| malformed(&format!("{key} is no number")))
-    }
-
-    fn flag(&self, key: &str) -> Result<Option<bool>, InferenceError> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(_) => Err(malformed(&format!("{key} is no bool"))),
-        }
-    }
-
-    fn text(&self, key: &str) -> Result<Option<&str>, InferenceError> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(Value::Text(text)) => Ok(Some(text)),
-            Some(_) => Err(malformed(&format!("{key} is no text"))),
-        }
-    }
-
-    fn take(&self, key: &str) -> Option<&Value<'_>> {
-        let key = format!("{}.{key}", self.prefix);
-        let value = self.gguf.value(&key);
-        self.taken.borrow_mut().insert(key);
-        value
-    }
-
-    fn finish(self) -> Result<(), InferenceError> {
-        let taken = self.taken.into_inner();
-        let left = self.gguf.keys().find(|key| {
-            key.strip_prefix(self.prefix)
-                .and_then(|key| key.strip_prefix('.'))
-                .is_some_and(|key| !IRRELEVANT.contains(&key))
-                && !taken.contains(*key)
-        });
-        match left {
-            None => Ok(()),
-            Some(key) => Err(unsupported("a key of the GGUF", key, "keys of the architecture")),
-        }
-    }
-}
 
 pub(super) fn parse(gguf: &Gguf<'_>) -> Result<(DecoderConfig, Family), InferenceError> {
     let name = match gguf.value("general.architecture") {
@@ -142,11 +51,7 @@ pub(super) fn parse(gguf: &Gguf<'_>) -> Result<(DecoderConfig, Family), Inferenc
         "gpt-oss" => Family::GptOss,
         other => return Err(unsupported("architecture", other, SUPPORTED)),
     };
-    let keys = Keys {
-        gguf,
-        prefix: name,
-        taken: RefCell::default(),
-    };
+    let keys = Keys::new(gguf, name);
     let config = decoder(&keys, family)?;
     keys.finish()?;
     Ok((config, family))
@@ -426,11 +331,4 @@ fn factors(gguf: &Gguf<'_>, name: &str) -> Result<Option<Vec<f32>>, InferenceErr
     Ok(Some(
         numbers.iter().map(|number| f32::from_le_bytes(*number)).collect(),
     ))
-}
-
-pub(super) fn malformed(reason: &str) -> InferenceError {
-    InferenceError::FileMalformed {
-        file: "the GGUF metadata".to_owned(),
-        reason: reason.chars().take(200).collect(),
-    }
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use kernels::Format;
 
-use super::architecture::{Family, malformed};
+use super::architecture::Family;
+use super::keys::malformed;
 use super::reader::{Gguf, TensorKind};
 use crate::checkpoint::Checkpoint;
 use crate::config::DecoderConfig;

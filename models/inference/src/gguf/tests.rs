@@ -342,6 +342,39 @@ fn the_expression_that_is_named_cuts_the_text() {
 }
 
 #[test]
+fn a_vocabulary_that_merges_in_every_way_is_refused() {
+    // Every text over two letters up to eight of them.
+    let mut vocabulary: Vec<String> = vec!["a".to_owned(), "b".to_owned()];
+    let mut last = vocabulary.clone();
+    for _ in 1..8 {
+        last = last
+            .iter()
+            .flat_map(|text| ["a", "b"].map(|letter| format!("{text}{letter}")))
+            .collect();
+        vocabulary.extend(last.iter().cloned());
+    }
+    let scores: Vec<[u8; 4]> = vocabulary.iter().map(|_| 0.0_f32.to_le_bytes()).collect();
+    let error = Metadata::default()
+        .text("tokenizer.ggml.model", "llama")
+        .texts("tokenizer.ggml.tokens", &vocabulary)
+        .numbers("tokenizer.ggml.scores", 6, &scores)
+        .tokenizer();
+    assert!(
+        error
+            .err()
+            .expect("too many")
+            .to_string()
+            .contains("too many ways")
+    );
+    let error = Metadata::default()
+        .text("tokenizer.ggml.model", "gpt2")
+        .texts("tokenizer.ggml.tokens", &vocabulary)
+        .texts("tokenizer.ggml.merges", &["a".to_owned()])
+        .tokenizer();
+    assert!(error.err().expect("one token").to_string().contains("two tokens"));
+}
+
+#[test]
 fn scores_decide_what_sentence_piece_merges() {
     let vocabulary = [
         "<unk>",

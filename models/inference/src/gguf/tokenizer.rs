@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::architecture::malformed;
+use super::keys::malformed;
 use super::reader::Gguf;
 use super::values::Value;
 use crate::architecture::fields::unsupported;
@@ -16,6 +16,8 @@ use crate::text::TokenizerFiles;
 
 /// Longest piece whose merges are looked for; longer ones are runs of one character that other merges reach too.
 const PIECE_CHARACTERS_MAX: usize = 128;
+/// Merges per token at most; vocabularies in use have two. Every text over two letters would be a token with many.
+const MERGES_PER_TOKEN_MAX: usize = 4;
 /// What SentencePiece writes for a space.
 const SPACE: &str = "\u{2581}";
 
@@ -169,6 +171,12 @@ fn byte_level(
         Some(_) => return Err(malformed("tokenizer.ggml.merges is no list of texts")),
         None => &[],
     };
+    if merges
+        .iter()
+        .any(|merge| merge.split(' ').filter(|part| !part.is_empty()).count() != 2)
+    {
+        return Err(malformed("a merge is not of two tokens"));
+    }
     let pre = match gguf.value("tokenizer.ggml.pre") {
         Some(Value::Text(pre)) => *pre,
         None => "default",
@@ -233,6 +241,9 @@ fn sentence_piece(
         if !matches!(vocabulary.kinds[whole], NORMAL | USER_DEFINED) || piece.len() > 4 * PIECE_CHARACTERS_MAX
         {
             continue;
+        }
+        if merges.len() > MERGES_PER_TOKEN_MAX * vocabulary.pieces.len() {
+            return Err(malformed("the tokens merge in too many ways"));
         }
         for (at, _) in piece.char_indices().skip(1).take(PIECE_CHARACTERS_MAX) {
             let (left, right) = piece.split_at(at);

@@ -4,8 +4,8 @@
 pub(super) const KEY_BYTES_MAX: usize = u16::MAX as usize;
 /// Longest name of a tensor; the specification says 64, files in use go a little beyond.
 pub(super) const NAME_BYTES_MAX: usize = 256;
-/// Most elements of all arrays of texts together: four times the largest vocabulary in use, with its merges.
-pub(super) const TEXTS_MAX: usize = 1 << 22;
+/// Most elements of all arrays of texts together; the largest vocabularies in use have 650,000 with their merges.
+pub(super) const TEXTS_MAX: usize = 1 << 20;
 
 /// A value of the metadata.
 #[derive(Debug, Clone)]
