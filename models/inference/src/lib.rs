@@ -1,4 +1,5 @@
-//! Tokens in, tokens out: a Llama-architecture decoder, its tokenizer, its sampler and its scheduler.
+//! Tokens in, tokens out: one decoder for many families, its tokenizer, its sampler and its scheduler; and texts
+//! in, vectors out ([`Embedder`]).
 //!
 //! The data flow, in the order of the modules:
 //!
@@ -19,9 +20,11 @@ mod architecture;
 mod checkpoint;
 mod config;
 mod decoder;
+mod embedding;
 mod engine;
 mod error;
 mod generation;
+mod gguf;
 pub mod limits;
 mod model;
 mod request;
@@ -29,6 +32,7 @@ mod sampler;
 mod secret;
 mod text;
 
+pub use embedding::{Embedder, Embedding};
 pub use engine::{Engine, EngineConfig, EngineLoad};
 pub use error::InferenceError;
 pub use generation::{FinishReason, Generation, Piece, Usage};
