@@ -60,6 +60,11 @@ impl Connection {
         matches!(timeout_at(self.deadline, send).await, Ok(Ok(())))
     }
 
+    /// The request is over within `wait` from now, if that is sooner than before.
+    pub(crate) fn shorten(&mut self, wait: Duration) {
+        self.deadline = self.deadline.min(Instant::now() + wait);
+    }
+
     /// Gives what is computed already, or a refusal for being late, a moment to go out.
     pub(crate) fn grant_moment(&mut self) {
         self.deadline = self.deadline.max(Instant::now() + LAST_SECONDS_MAX);
@@ -120,6 +125,16 @@ mod tests {
             connection.next(&mut running, None).await,
             Step::Deadline
         ));
+    }
+
+    #[tokio::test]
+    async fn a_client_can_only_bring_the_deadline_nearer() {
+        let (mut connection, _host) = pair();
+        let before = connection.deadline;
+        connection.shorten(Duration::from_secs(60));
+        assert_eq!(connection.deadline, before);
+        connection.shorten(Duration::ZERO);
+        assert!(connection.deadline < before);
     }
 
     #[tokio::test]

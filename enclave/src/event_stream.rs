@@ -6,15 +6,15 @@ use exchange::{
     Padding,
     server::{EventWriter, Responder},
 };
-use inference::{FinishReason, Usage};
+use inference::Usage;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use wire::ProblemCode;
 
 use crate::{
-    api::documents::{Answer, CompletionText, error_event},
+    api::documents::{Answer, error_event},
     audit_trail::Outcome,
     connection::Step,
-    engine::{Progress, Running},
+    engine::{Delta, Progress, Running, Said},
     gateway::{Ended, Exchange},
 };
 
@@ -47,21 +47,16 @@ pub(crate) async fn answer(
             None => exchange.connection.next(running, stream.ticks.as_mut()).await,
         };
         let written = match step {
-            Step::Progress(Progress::Piece(piece)) => {
-                let mut text = CompletionText::new();
-                text.push(piece.expose_text());
-                next = gather(running, &mut text);
-                if text.is_empty() {
-                    Ok(())
-                } else {
-                    stream.writer.write(answer.piece(&text).expose(), &mut out)
-                }
+            Step::Progress(Progress::Delta(delta)) => {
+                let mut deltas = vec![delta];
+                next = gather(running, &mut deltas);
+                stream.write(answer, &deltas, &mut out)
             }
-            Step::Progress(Progress::End { finish, usage }) => {
-                return stream.close(exchange, answer, finish, usage, out).await;
+            Step::Progress(Progress::End { usage }) => {
+                return stream.close(exchange, answer, usage, out).await;
             }
             Step::Progress(Progress::Failed(error)) => return stream.fail(exchange, error.code, out).await,
-            Step::Deadline => return stream.fail(exchange, ProblemCode::UpstreamTimeout, out).await,
+            Step::Deadline => return stream.fail(exchange, ProblemCode::DeadlineExceeded, out).await,
             Step::Gone => return Outcome::Cancelled.into(),
             Step::Tick => stream.writer.tick(&mut out),
         };
@@ -71,15 +66,33 @@ pub(crate) async fn answer(
     }
 }
 
-/// Takes the pieces that are there already into one event; returns what is not a piece.
-fn gather(running: &mut Running, text: &mut CompletionText) -> Option<Progress> {
+/// Takes what is there already into one flush; returns what is not more of a completion.
+fn gather(running: &mut Running, deltas: &mut Vec<Delta>) -> Option<Progress> {
     while let Some(progress) = running.try_next() {
         match progress {
-            Progress::Piece(piece) => text.push(piece.expose_text()),
+            Progress::Delta(delta) => merge(deltas, delta),
             other => return Some(other),
         }
     }
     None
+}
+
+/// Text behind text of the same completion becomes one event.
+fn merge(deltas: &mut Vec<Delta>, mut delta: Delta) {
+    let Some(last) = deltas.last_mut().filter(|last| last.choice == delta.choice) else {
+        return deltas.push(delta);
+    };
+    match (last.said.last_mut(), delta.said.first()) {
+        (Some(Said::Content(text)), Some(Said::Content(more)))
+        | (Some(Said::Reasoning(text)), Some(Said::Reasoning(more))) => {
+            text.push_str(more.expose_text());
+            delta.said.remove(0);
+        }
+        _ => {}
+    }
+    last.said.append(&mut delta.said);
+    last.log_probabilities.append(&mut delta.log_probabilities);
+    last.finish = last.finish.or(delta.finish);
 }
 
 fn ticks(padding: Padding) -> Option<Interval> {
@@ -96,11 +109,25 @@ struct EventStream {
 }
 
 impl EventStream {
+    fn write(
+        &mut self,
+        answer: &Answer<'_>,
+        deltas: &[Delta],
+        out: &mut Vec<u8>,
+    ) -> Result<(), exchange::ExchangeError> {
+        for delta in deltas {
+            let events = answer.delta(delta);
+            if !events.expose().is_empty() {
+                self.writer.write(events.expose(), out)?;
+            }
+        }
+        Ok(())
+    }
+
     async fn close(
         mut self,
         exchange: &mut Exchange<'_>,
         answer: &Answer<'_>,
-        finish: FinishReason,
         usage: Usage,
         mut out: Vec<u8>,
     ) -> Ended {
@@ -108,10 +135,7 @@ impl EventStream {
             .serving
             .board
             .count_completion_tokens(usage.completion_tokens);
-        if let Err(error) = self
-            .writer
-            .write(answer.closing(finish, usage).expose(), &mut out)
-        {
+        if let Err(error) = self.writer.write(answer.closing(usage).expose(), &mut out) {
             return Outcome::Failed(error.problem()).into();
         }
         if !self.drain(exchange, &mut out).await {

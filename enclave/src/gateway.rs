@@ -14,7 +14,7 @@ use exchange::{
     server::Responder,
 };
 use futures_util::StreamExt;
-use inference::{FinishReason, Usage};
+use inference::Usage;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout};
 use wire::{ProblemCode, frame::Frame, message::Media};
@@ -23,7 +23,7 @@ use crate::{
     api::{
         ApiError,
         access::Access,
-        documents::{self, Answer, CompletionText, Shape},
+        documents::{self, Answer, AnswerOptions, Shape},
         parameters::Parameters,
         route::Route,
     },
@@ -130,12 +130,16 @@ async fn open(frames: &mut Frames, media: Media, serving: &Serving) -> Result<Op
 /// What a route comes to.
 enum Handled {
     Document(Completion),
-    Running {
-        running: Running,
-        shape: Shape,
-        stream: bool,
-        include_usage: bool,
-    },
+    Running { running: Running, asked: Asked },
+}
+
+/// How the answer is to be written.
+struct Asked {
+    shape: Shape,
+    choices: usize,
+    timeout: Option<Duration>,
+    stream: bool,
+    include_usage: bool,
 }
 
 /// One opened request and the way back.
@@ -147,24 +151,30 @@ pub(crate) struct Exchange<'a> {
 
 impl Exchange<'_> {
     async fn answer(&mut self, request: Request, responder: Responder) -> Ended {
-        let (mut running, shape, stream, include_usage) = match self.handle(request).await {
+        let (mut running, asked) = match self.handle(request).await {
             Ok(Handled::Document(body)) => return self.respond(responder, &body, Usage::default()).await,
-            Ok(Handled::Running {
-                running,
-                shape,
-                stream,
-                include_usage,
-            }) => (running, shape, stream, include_usage),
+            Ok(Handled::Running { running, asked }) => (running, asked),
             Err(error) => return self.refuse(responder, error).await,
         };
+        if let Some(timeout) = asked.timeout {
+            self.connection.shorten(timeout);
+        }
         self.serving.board.count_prompt_tokens(running.prompt_tokens);
         let mut random = [0; 16];
         if getrandom::fill(&mut random).is_err() {
             return self.refuse(responder, ProblemCode::Internal.into()).await;
         }
-        let model = self.serving.config.model.id.as_str();
-        let answer = Answer::new(shape, &random, now().seconds(), model, include_usage);
-        let ended = if stream {
+        let fingerprint = self.serving.system_fingerprint();
+        let answer = Answer::new(AnswerOptions {
+            shape: asked.shape,
+            random,
+            created: now().seconds(),
+            model: self.serving.config.model.id.as_str(),
+            system_fingerprint: &fingerprint,
+            choices: asked.choices,
+            include_usage: asked.include_usage,
+        });
+        let ended = if asked.stream {
             event_stream::answer(self, responder, &mut running, &answer).await
         } else {
             self.whole(responder, &mut running, &answer).await
@@ -200,48 +210,46 @@ impl Exchange<'_> {
         if parameters.input.bytes() > limits.prompt_bytes_max {
             return Err(ProblemCode::PromptTooLong.into());
         }
-        let slot = Arc::clone(&serving.slots)
-            .try_acquire_owned()
-            .map_err(|_| ProblemCode::Overloaded)?;
-        let (stream, include_usage) = (parameters.stream, parameters.include_usage);
-        let running = engine::start(&serving.engine, parameters, limits.prompt_tokens_max, slot).await?;
-        Ok(Handled::Running {
-            running,
+        if parameters.timeout > Some(Duration::from_secs(limits.request_seconds_max.into())) {
+            return Err(ApiError::parameter("timeout_seconds"));
+        }
+        // More completions than there are places at all will never be served.
+        if parameters.choices > limits.concurrent_requests_max {
+            return Err(ApiError::parameter("n"));
+        }
+        let slots = u32::try_from(parameters.choices)
+            .ok()
+            .and_then(|choices| Arc::clone(&serving.slots).try_acquire_many_owned(choices).ok())
+            .ok_or(ProblemCode::Overloaded)?;
+        let asked = Asked {
             shape,
-            stream,
-            include_usage,
-        })
+            choices: parameters.choices,
+            timeout: parameters.timeout,
+            stream: parameters.stream,
+            include_usage: parameters.include_usage,
+        };
+        let running = engine::start(&serving.engine, parameters, limits.prompt_tokens_max, slots).await?;
+        Ok(Handled::Running { running, asked })
     }
 
     async fn whole(&mut self, responder: Responder, running: &mut Running, answer: &Answer<'_>) -> Ended {
-        let mut text = CompletionText::new();
+        let mut whole = answer.gather();
         loop {
             match self.connection.next(running, None).await {
-                Step::Progress(Progress::Piece(piece)) => text.push(piece.expose_text()),
-                Step::Progress(Progress::End { finish, usage }) => {
-                    return self.complete(responder, answer, &text, finish, usage).await;
+                Step::Progress(Progress::Delta(delta)) => whole.push(delta),
+                Step::Progress(Progress::End { usage }) => {
+                    self.serving
+                        .board
+                        .count_completion_tokens(usage.completion_tokens);
+                    let body = whole.document(answer, usage);
+                    return self.respond(responder, &body, usage).await;
                 }
                 Step::Progress(Progress::Failed(error)) => return self.refuse(responder, error).await,
-                Step::Deadline => return self.refuse(responder, ProblemCode::UpstreamTimeout.into()).await,
+                Step::Deadline => return self.refuse(responder, ProblemCode::DeadlineExceeded.into()).await,
                 Step::Gone => return Outcome::Cancelled.into(),
                 Step::Tick => {}
             }
         }
-    }
-
-    async fn complete(
-        &mut self,
-        responder: Responder,
-        answer: &Answer<'_>,
-        text: &CompletionText,
-        finish: FinishReason,
-        usage: Usage,
-    ) -> Ended {
-        self.serving
-            .board
-            .count_completion_tokens(usage.completion_tokens);
-        let body = answer.whole(text, finish, usage);
-        self.respond(responder, &body, usage).await
     }
 
     async fn respond(&mut self, responder: Responder, body: &Completion, usage: Usage) -> Ended {

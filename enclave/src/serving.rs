@@ -59,6 +59,11 @@ impl Lease {
 }
 
 impl Serving {
+    /// What OpenAI clients compare to see whether seeds still mean the same: the model's digest, shortened.
+    pub(crate) fn system_fingerprint(&self) -> String {
+        format!("fp_{}", hex::encode(&self.model_digest[..8]))
+    }
+
     /// Whose tokens are accepted; an error when the lease has run out, because then nothing is served.
     pub(crate) fn token_issuers(&self) -> Result<Arc<[[u8; 32]]>, ApiError> {
         let lease = self.lease.read().unwrap_or_else(PoisonError::into_inner);

@@ -288,10 +288,10 @@ fn problem(code: ProblemCode) -> Response {
         document.to_json(),
     )
         .into_response();
-    if matches!(code, ProblemCode::Overloaded | ProblemCode::NotReady) {
+    if let Some(seconds) = code.retry_after_seconds() {
         response
             .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -6,6 +6,7 @@ script with `not ok - …` and exit code 1.
 """
 
 import asyncio
+import json
 import os
 
 import openai
@@ -118,6 +119,49 @@ def check_completions(client, model):
     ok("completions answer, whole and streamed")
 
 
+def check_choices(client, model):
+    request = {"model": model, "messages": ASK, "temperature": 1.5, "seed": 7, "max_tokens": 8, "n": 3}
+    answer = client.chat.completions.create(**request)
+    expect([choice.index for choice in answer.choices] == [0, 1, 2], "three choices have their indices", answer.choices)
+    expect(answer.system_fingerprint, "an answer has a fingerprint")
+    texts = ["", "", ""]
+    for chunk in client.chat.completions.create(**request, stream=True):
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+    expect(texts == [choice.message.content for choice in answer.choices], "streamed choices are the same", texts)
+    ok("several choices come whole and streamed, the same under a seed")
+
+
+def check_logprobs(client, model):
+    request = {"model": model, "messages": ASK, "temperature": 0, "max_tokens": 5}
+    answer = client.chat.completions.create(**request, logprobs=True, top_logprobs=2)
+    content = answer.choices[0].logprobs.content
+    said = b"".join(bytes(token.bytes) for token in content).decode()
+    expect(said == answer.choices[0].message.content, "tokens with log probabilities are the answer", said)
+    for token in content:
+        expect(token.logprob <= 0 and len(token.top_logprobs) == 2, "log probabilities have alternatives", token)
+        expect(token.top_logprobs[0].token == token.token, "greedy takes the most probable", token)
+    ok("log probabilities come with their alternatives")
+
+
+def check_structured(client, model):
+    schema = {
+        "type": "object", "additionalProperties": False, "required": ["proved", "count"],
+        "properties": {"proved": {"type": "boolean"}, "count": {"type": "integer", "minimum": 0, "maximum": 99}},
+    }
+    wanted = {"type": "json_schema", "json_schema": {"name": "proof", "strict": True, "schema": schema}}
+    answer = client.chat.completions.create(model=model, messages=ASK, temperature=0, response_format=wanted)
+    said = json.loads(answer.choices[0].message.content)
+    expect(answer.choices[0].finish_reason == "stop", "an answer in a form ends with stop", answer.choices[0])
+    expect(isinstance(said["proved"], bool) and 0 <= said["count"] <= 99, "an answer fits its schema", said)
+    choice = client.chat.completions.create(
+        model=model, messages=ASK, extra_body={"structured_outputs": {"choice": ["hardware", "nothing"]}}
+    )
+    said = choice.choices[0].message.content
+    expect(said in ["hardware", "nothing"], "an answer is one of the choices", said)
+    ok("answers fit the schema and the choice that were asked for")
+
+
 def check_errors(client, model):
     def refused(kind, code, what, call):
         try:
@@ -139,10 +183,16 @@ def check_errors(client, model):
     refused(openai.NotFoundError, "unknown-model", "an unknown model in a stream", ask(model="no-such-model", stream=True))
     ok("unknown model raises NotFoundError")
 
-    for parameter, value in {"temperature": 9, "messages": []}.items():
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+    for parameter, value in {"temperature": 9, "messages": [], "top_logprobs": 3, "tools": tools, "store": True}.items():
         what = f"{parameter} = {value}"
         error = refused(openai.BadRequestError, "invalid-parameter", what, ask(**{parameter: value}))
         expect(error.param == parameter, f"{what} is named", error.body)
+    misspelt = ask(extra_body={"temprature": 1})
+    refused(openai.BadRequestError, "unknown-parameter", "a misspelt parameter", misspelt)
+    broken = ask(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "nothing"}}})
+    error = refused(openai.BadRequestError, "invalid-constraint", "a broken schema", broken)
+    expect(error.param == "response_format", "a broken schema is named", error.body)
     ok("bad parameters raise BadRequestError")
 
     for name, key in {"tampered": tampered(api_key()), "foreign": "sk-not-a-token"}.items():
@@ -178,6 +228,9 @@ def main():
     check_abandoned_stream(client, model)
     check_length(client, model)
     check_completions(client, model)
+    check_choices(client, model)
+    check_logprobs(client, model)
+    check_structured(client, model)
     check_errors(client, model)
     asyncio.run(check_together(model))
     ok(f"all of it, openai {openai.__version__} for Python")

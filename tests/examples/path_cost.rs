@@ -118,10 +118,7 @@ fn bare_engine(folder: &Path) -> inference::Engine {
 }
 
 fn run_bare(engine: &inference::Engine) -> Run {
-    let messages = [inference::ChatMessage {
-        role: inference::Role::User,
-        content: PROMPT,
-    }];
+    let messages = [inference::ChatMessage::text(inference::Role::User, PROMPT)];
     let mut request = GenerateRequest::new(PromptInput::Messages(&messages));
     request.sampling = Sampling::greedy();
     request.completion_tokens_max = Some(COMPLETION_TOKENS);

@@ -28,7 +28,12 @@ pub async fn nothing_here() -> Response {
 
 /// A failure on the way to the enclave or back.
 pub fn failure(failure: &ClientError) -> Response {
-    respond(status(failure), &document(failure))
+    let mut response = respond(status(failure), &document(failure));
+    let code: Option<wire::ProblemCode> = failure.code().parse().ok();
+    if let Some(seconds) = code.and_then(wire::ProblemCode::retry_after_seconds) {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 /// The document of a failure; also the last event of a stream that was cut.
@@ -114,6 +119,21 @@ mod tests {
         assert_eq!(error["type"], "server_error");
         assert_eq!(error["clause"]["id"], "launch-measurement");
         assert_eq!(error["clause"]["found"], "bb");
+    }
+
+    #[test]
+    fn an_overloaded_host_says_when_to_try_again() {
+        let host = |code: &str, status| ClientError::Host {
+            code: code.to_owned(),
+            title: String::new(),
+            hint: None,
+            status,
+        };
+        let response = failure(&host("overloaded", 429));
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers().get(header::RETRY_AFTER), Some(&1.into()));
+        let response = failure(&host("internal", 500));
+        assert_eq!(response.headers().get(header::RETRY_AFTER), None);
     }
 
     #[test]

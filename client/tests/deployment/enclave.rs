@@ -214,6 +214,9 @@ impl Enclave {
                         .map(drop)
                 });
             }
+            ("GET", "/v1/models/busy") => {
+                pieces.add(|out| responder.refuse(wire::ProblemCode::Overloaded, None, out));
+            }
             ("POST", "/v1/chat/completions") => {
                 let body: serde_json::Value =
                     serde_json::from_slice(request.body.expose()).expect("the test sends JSON");

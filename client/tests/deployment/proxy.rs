@@ -170,6 +170,16 @@ async fn errors_of_the_enclave_pass_through() {
         StatusCode::OK
     );
     assert_eq!(proxy.get("/v1/nothing").await.status, StatusCode::NOT_FOUND);
+    let busy = proxy.get("/v1/models/busy").await;
+    assert_eq!(
+        (busy.status, busy.json()["error"]["type"].as_str()),
+        (StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_error"))
+    );
+    assert_eq!(
+        busy.headers[header::RETRY_AFTER],
+        "1",
+        "so OpenAI clients try again"
+    );
     assert_eq!(proxy.get("/elsewhere").await.json()["error"]["code"], "not-found");
 }
 

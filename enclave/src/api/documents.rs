@@ -1,10 +1,16 @@
 //! What the client reads: the JSON of the OpenAI API, written straight into wiped buffers.
 
+mod log_probabilities;
+mod whole;
+
 use exchange::Completion;
-use inference::{FinishReason, Usage};
+use inference::Usage;
 use serde::Serialize;
 
+use self::log_probabilities::LogProbabilities;
+pub(crate) use self::whole::WholeAnswer;
 use super::secret_buffer::SecretBuffer;
+use crate::engine::{Delta, Finish, Said};
 
 /// Which of the two endpoints answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +27,27 @@ pub(crate) struct Answer<'a> {
     id: String,
     created: u64,
     model: &'a str,
+    system_fingerprint: &'a str,
+    choices: usize,
     include_usage: bool,
+}
+
+/// How an answer is to be written.
+pub(crate) struct AnswerOptions<'a> {
+    /// Which endpoint.
+    pub(crate) shape: Shape,
+    /// Of this answer only.
+    pub(crate) random: [u8; 16],
+    /// Seconds since 1970.
+    pub(crate) created: u64,
+    /// The model's id.
+    pub(crate) model: &'a str,
+    /// What the weights are.
+    pub(crate) system_fingerprint: &'a str,
+    /// How many completions.
+    pub(crate) choices: usize,
+    /// Whether a stream ends with a usage chunk.
+    pub(crate) include_usage: bool,
 }
 
 #[derive(Serialize)]
@@ -30,6 +56,7 @@ struct Document<'a, C: Serialize> {
     object: &'static str,
     created: u64,
     model: &'a str,
+    system_fingerprint: &'a str,
     choices: &'a [C],
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<UsageDocument>>,
@@ -43,41 +70,45 @@ struct UsageDocument {
 }
 
 #[derive(Serialize)]
-struct ChatChoice<'a> {
-    index: u32,
-    message: ChatMessage<'a>,
-    logprobs: Option<()>,
-    finish_reason: &'static str,
-}
-
-#[derive(Serialize)]
-struct ChatMessage<'a> {
-    role: &'static str,
-    content: &'a str,
-    refusal: Option<()>,
-}
-
-#[derive(Serialize)]
 struct ChatChunkChoice<'a> {
-    index: u32,
-    delta: Delta<'a>,
-    logprobs: Option<()>,
+    index: usize,
+    delta: DeltaDocument<'a>,
+    logprobs: Option<LogProbabilities<'a>>,
     finish_reason: Option<&'static str>,
 }
 
 #[derive(Serialize, Default)]
-struct Delta<'a> {
+struct DeltaDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[ToolCallDocument<'a>; 1]>,
+}
+
+#[derive(Serialize)]
+struct ToolCallDocument<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    id: &'a str,
+    r#type: &'static str,
+    function: FunctionDocument<'a>,
+}
+
+#[derive(Serialize)]
+struct FunctionDocument<'a> {
+    name: &'a str,
+    arguments: &'a str,
 }
 
 #[derive(Serialize)]
 struct TextChoice<'a> {
     text: &'a str,
-    index: u32,
-    logprobs: Option<()>,
+    index: usize,
+    logprobs: Option<LogProbabilities<'a>>,
     finish_reason: Option<&'static str>,
 }
 
@@ -86,136 +117,123 @@ struct Nothing {}
 
 impl<'a> Answer<'a> {
     /// An answer with a random id.
-    pub(crate) fn new(
-        shape: Shape,
-        random: &[u8; 16],
-        created: u64,
-        model: &'a str,
-        include_usage: bool,
-    ) -> Self {
-        let prefix = match shape {
+    pub(crate) fn new(options: AnswerOptions<'a>) -> Self {
+        let prefix = match options.shape {
             Shape::Chat => "chatcmpl-",
             Shape::Text => "cmpl-",
         };
         Self {
-            shape,
-            id: format!("{prefix}{}", hex::encode(random)),
-            created,
-            model,
-            include_usage,
+            shape: options.shape,
+            id: format!("{prefix}{}", hex::encode(options.random)),
+            created: options.created,
+            model: options.model,
+            system_fingerprint: options.system_fingerprint,
+            choices: options.choices,
+            include_usage: options.include_usage,
         }
     }
 
-    /// The whole answer as one document. `text` is UTF-8, as the engine's pieces are.
-    pub(crate) fn whole(&self, text: &CompletionText, finish: FinishReason, usage: Usage) -> Completion {
-        let mut out = SecretBuffer::new();
-        let (text, finish_reason) = (text.expose(), finish.as_str());
-        let usage = Some(Some(usage.into()));
-        match self.shape {
-            Shape::Chat => {
-                let message = ChatMessage {
-                    role: "assistant",
-                    content: text,
-                    refusal: None,
-                };
-                let choice = ChatChoice {
-                    index: 0,
-                    message,
-                    logprobs: None,
-                    finish_reason,
-                };
-                self.write(&mut out, "chat.completion", &[choice], usage);
-            }
-            Shape::Text => {
-                let choice = TextChoice {
-                    text,
-                    index: 0,
-                    logprobs: None,
-                    finish_reason: Some(finish_reason),
-                };
-                self.write(&mut out, "text_completion", &[choice], usage);
-            }
-        }
-        out.into_completion()
+    /// Gathers the whole answer.
+    pub(crate) fn gather(&self) -> WholeAnswer {
+        WholeAnswer::new(self.choices)
     }
 
-    /// The first event of a stream: the role. A text completion has none.
+    /// The first events of a stream: the role of each completion. Text completions have none.
     pub(crate) fn opening(&self) -> Completion {
         let mut out = SecretBuffer::new();
         if self.shape == Shape::Chat {
-            self.chunk(
-                &mut out,
-                Delta {
+            for index in 0..self.choices {
+                let delta = DeltaDocument {
                     role: Some("assistant"),
                     content: Some(""),
-                },
-                None,
-            );
+                    ..DeltaDocument::default()
+                };
+                self.chat_chunk(&mut out, index, delta, None, None);
+            }
         }
         out.into_completion()
     }
 
-    /// One event with a piece of the completion.
-    pub(crate) fn piece(&self, text: &CompletionText) -> Completion {
+    /// Events with more of one completion: one for each kind of what was said, one for how it ended.
+    pub(crate) fn delta(&self, delta: &Delta) -> Completion {
         let mut out = SecretBuffer::new();
-        match self.shape {
-            Shape::Chat => self.chunk(
-                &mut out,
-                Delta {
-                    role: None,
-                    content: Some(text.expose()),
-                },
-                None,
-            ),
-            Shape::Text => self.text_chunk(&mut out, text.expose(), None),
+        let mut told = (!delta.log_probabilities.is_empty()).then_some(delta.log_probabilities.as_slice());
+        for said in &delta.said {
+            let logprobs = told.take().map(|told| LogProbabilities::new(self.shape, told));
+            match self.shape {
+                Shape::Chat => {
+                    self.chat_chunk(&mut out, delta.choice, DeltaDocument::of(said), logprobs, None);
+                }
+                Shape::Text => {
+                    if let Said::Content(text) = said {
+                        self.text_chunk(&mut out, delta.choice, text.expose_text(), logprobs, None);
+                    }
+                }
+            }
+        }
+        if let Some(finish) = delta.finish {
+            let logprobs = told.take().map(|told| LogProbabilities::new(self.shape, told));
+            self.last_chunk(&mut out, delta.choice, logprobs, finish);
         }
         out.into_completion()
     }
 
-    /// The last events of a stream: why it ended, usage if it was asked for, and the mark of the end.
-    pub(crate) fn closing(&self, finish: FinishReason, usage: Usage) -> Completion {
+    /// The last events of a stream: usage if it was asked for, and the mark of the end.
+    pub(crate) fn closing(&self, usage: Usage) -> Completion {
         let mut out = SecretBuffer::new();
-        match self.shape {
-            Shape::Chat => self.chunk(&mut out, Delta::default(), Some(finish.as_str())),
-            Shape::Text => self.text_chunk(&mut out, "", Some(finish.as_str())),
-        }
         if self.include_usage {
-            self.event(
-                &mut out,
-                self.chunk_object(),
-                &[] as &[Nothing],
-                Some(Some(usage.into())),
-            );
+            self.event(&mut out, &[] as &[Nothing], Some(Some(usage.into())));
         }
         out.push(b"data: [DONE]\n\n");
         out.into_completion()
     }
 
-    fn chunk(&self, out: &mut SecretBuffer, delta: Delta<'_>, finish_reason: Option<&'static str>) {
-        let choice = ChatChunkChoice {
-            index: 0,
-            delta,
-            logprobs: None,
-            finish_reason,
-        };
-        self.event(out, self.chunk_object(), &[choice], self.no_usage_yet());
+    fn last_chunk(
+        &self,
+        out: &mut SecretBuffer,
+        index: usize,
+        logprobs: Option<LogProbabilities<'_>>,
+        finish: Finish,
+    ) {
+        let finish = Some(finish.as_str());
+        match self.shape {
+            Shape::Chat => self.chat_chunk(out, index, DeltaDocument::default(), logprobs, finish),
+            Shape::Text => self.text_chunk(out, index, "", logprobs, finish),
+        }
     }
 
-    fn text_chunk(&self, out: &mut SecretBuffer, text: &str, finish_reason: Option<&'static str>) {
+    fn chat_chunk(
+        &self,
+        out: &mut SecretBuffer,
+        index: usize,
+        delta: DeltaDocument<'_>,
+        logprobs: Option<LogProbabilities<'_>>,
+        finish_reason: Option<&'static str>,
+    ) {
+        let choice = ChatChunkChoice {
+            index,
+            delta,
+            logprobs,
+            finish_reason,
+        };
+        self.event(out, &[choice], self.no_usage_yet());
+    }
+
+    fn text_chunk(
+        &self,
+        out: &mut SecretBuffer,
+        index: usize,
+        text: &str,
+        logprobs: Option<LogProbabilities<'_>>,
+        finish_reason: Option<&'static str>,
+    ) {
         let choice = TextChoice {
             text,
-            index: 0,
-            logprobs: None,
+            index,
+            logprobs,
             finish_reason,
         };
-        self.event(out, self.chunk_object(), &[choice], self.no_usage_yet());
-    }
-
-    fn chunk_object(&self) -> &'static str {
-        match self.shape {
-            Shape::Chat => "chat.completion.chunk",
-            Shape::Text => "text_completion",
-        }
+        self.event(out, &[choice], self.no_usage_yet());
     }
 
     /// With `include_usage` every chunk but the last says `"usage":null`.
@@ -226,10 +244,13 @@ impl<'a> Answer<'a> {
     fn event<C: Serialize>(
         &self,
         out: &mut SecretBuffer,
-        object: &'static str,
         choices: &[C],
         usage: Option<Option<UsageDocument>>,
     ) {
+        let object = match self.shape {
+            Shape::Chat => "chat.completion.chunk",
+            Shape::Text => "text_completion",
+        };
         out.push(b"data: ");
         self.write(out, object, choices, usage);
         out.push(b"\n\n");
@@ -247,10 +268,52 @@ impl<'a> Answer<'a> {
             object,
             created: self.created,
             model: self.model,
+            system_fingerprint: self.system_fingerprint,
             choices,
             usage,
         };
         serde_json::to_writer(out, &document).expect("strings and numbers are always JSON");
+    }
+}
+
+impl<'a> DeltaDocument<'a> {
+    fn of(said: &'a Said) -> Self {
+        let nothing = Self::default();
+        match said {
+            Said::Content(text) => Self {
+                content: Some(text.expose_text()),
+                ..nothing
+            },
+            Said::Reasoning(text) => Self {
+                reasoning_content: Some(text.expose_text()),
+                ..nothing
+            },
+            Said::Call {
+                index,
+                id,
+                name,
+                arguments,
+            } => Self {
+                tool_calls: Some([ToolCallDocument::new(
+                    Some(*index),
+                    id,
+                    name.expose_text(),
+                    arguments.expose_text(),
+                )]),
+                ..nothing
+            },
+        }
+    }
+}
+
+impl<'a> ToolCallDocument<'a> {
+    fn new(index: Option<usize>, id: &'a str, name: &'a str, arguments: &'a str) -> Self {
+        Self {
+            index,
+            id,
+            r#type: "function",
+            function: FunctionDocument { name, arguments },
+        }
     }
 }
 
@@ -261,30 +324,6 @@ impl From<Usage> for UsageDocument {
             completion_tokens: usage.completion_tokens,
             total_tokens: usage.prompt_tokens + usage.completion_tokens,
         }
-    }
-}
-
-/// Text gathered from the engine's pieces: whole characters, wiped when dropped.
-pub(crate) struct CompletionText(SecretBuffer);
-
-impl CompletionText {
-    /// No text yet.
-    pub(crate) fn new() -> Self {
-        Self(SecretBuffer::new())
-    }
-
-    /// Appends a piece.
-    pub(crate) fn push(&mut self, piece: &str) {
-        self.0.push(piece.as_bytes());
-    }
-
-    /// Whether there is nothing.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.expose().is_empty()
-    }
-
-    fn expose(&self) -> &str {
-        std::str::from_utf8(self.0.expose()).expect("only whole strings were pushed")
     }
 }
 
@@ -335,105 +374,4 @@ pub(crate) fn model(id: &str, created: u64) -> Completion {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    const USAGE: Usage = Usage {
-        prompt_tokens: 3,
-        completion_tokens: 4,
-    };
-
-    fn text(text: &str) -> CompletionText {
-        let mut buffer = CompletionText::new();
-        buffer.push(text);
-        buffer
-    }
-
-    fn events(completion: &Completion) -> Vec<Value> {
-        let text = std::str::from_utf8(completion.expose()).unwrap_or_default();
-        let events = text
-            .split_terminator("\n\n")
-            .map(|event| event.strip_prefix("data: ").unwrap_or_default());
-        events
-            .map(|event| serde_json::from_str(event).unwrap_or(Value::String(event.to_owned())))
-            .collect()
-    }
-
-    #[test]
-    fn a_whole_chat_is_the_published_document() {
-        let answer = Answer::new(Shape::Chat, &[0xab; 16], 17, "m", false);
-        let body = answer.whole(&text("say \"hi\"\n"), FinishReason::Stop, USAGE);
-        let document: Value = serde_json::from_slice(body.expose()).unwrap_or_default();
-        assert_eq!(
-            document,
-            json!({
-                "id": "chatcmpl-abababababababababababababababab", "object": "chat.completion", "created": 17,
-                "model": "m",
-                "choices": [{"index": 0, "message": {"role": "assistant", "content": "say \"hi\"\n", "refusal": null},
-                             "logprobs": null, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
-            })
-        );
-    }
-
-    #[test]
-    fn a_chat_stream_is_role_pieces_reason_done() {
-        let answer = Answer::new(Shape::Chat, &[0; 16], 17, "m", false);
-        let opening = events(&answer.opening());
-        assert_eq!(
-            opening[0]["choices"][0]["delta"],
-            json!({"role": "assistant", "content": ""})
-        );
-        assert_eq!(opening[0]["object"], "chat.completion.chunk");
-        let piece = events(&answer.piece(&text("x")));
-        assert_eq!(piece[0]["choices"][0]["delta"], json!({"content": "x"}));
-        assert_eq!(piece[0]["choices"][0]["finish_reason"], Value::Null);
-        assert!(piece[0].get("usage").is_none());
-        let closing = events(&answer.closing(FinishReason::Length, USAGE));
-        assert_eq!(closing[0]["choices"][0]["finish_reason"], "length");
-        assert_eq!(closing[0]["choices"][0]["delta"], json!({}));
-        assert_eq!(closing[1], Value::String("[DONE]".to_owned()));
-    }
-
-    #[test]
-    fn usage_comes_last_when_it_is_asked_for() {
-        let answer = Answer::new(Shape::Chat, &[0; 16], 17, "m", true);
-        assert_eq!(
-            events(&answer.piece(&text("x")))[0].get("usage"),
-            Some(&Value::Null)
-        );
-        let closing = events(&answer.closing(FinishReason::Stop, USAGE));
-        assert_eq!(closing[1]["choices"], json!([]));
-        assert_eq!(closing[1]["usage"]["total_tokens"], 7);
-        assert_eq!(closing.len(), 3);
-    }
-
-    #[test]
-    fn a_text_completion_has_its_own_shape() {
-        let answer = Answer::new(Shape::Text, &[0; 16], 17, "m", false);
-        let document: Value =
-            serde_json::from_slice(answer.whole(&text("x"), FinishReason::Stop, USAGE).expose())
-                .unwrap_or_default();
-        assert_eq!(document["object"], "text_completion");
-        assert_eq!(document["choices"][0]["text"], "x");
-        assert!(answer.opening().expose().is_empty());
-        assert_eq!(events(&answer.piece(&text("y")))[0]["choices"][0]["text"], "y");
-    }
-
-    #[test]
-    fn an_error_in_a_stream_is_an_error_object() {
-        let event = events(&error_event(wire::ProblemCode::Internal));
-        assert_eq!(event[0]["error"]["code"], "internal");
-    }
-
-    #[test]
-    fn models_are_listed() {
-        let list: Value = serde_json::from_slice(models(&["m"], 5).expose()).unwrap_or_default();
-        assert_eq!(
-            list,
-            json!({"object": "list", "data": [{"id": "m", "object": "model", "created": 5, "owned_by": "adyton"}]})
-        );
-    }
-}
+mod tests;

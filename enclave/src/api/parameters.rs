@@ -1,25 +1,42 @@
 //! Bodies of `/v1/chat/completions` and `/v1/completions`, as OpenAI publishes them.
 //!
-//! Honoured: `model`, `messages` or `prompt`, `max_tokens`, `max_completion_tokens`, `temperature`, `top_p`, `top_k`
-//! (an extension that other servers have), `seed`, `stop`, `stream`, `stream_options.include_usage`.
-//! Refused by name when they ask for something: `n`, tools, functions, structured output, log probabilities, biases
-//! and penalties, audio, `echo`, `suffix`, `best_of`. Ignored: what does not change the answer (`user`, `store`,
-//! `metadata`, …) and what this version does not know.
+//! 1. [`table`]: every name is looked up; what cannot be honoured is refused by name when it asks for something, and so
+//!    is what is not known. What cannot change the answer is ignored.
+//! 2. The honoured parameters are read into types, and checked.
+//!
+//! Limits that depend on the engine (tokens of the vocabulary, functions, schemas) are checked there.
 
-use inference::{Role, Sampling};
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+mod asks;
+pub(crate) mod conversation;
+pub(crate) mod form;
+pub(crate) mod table;
+mod values;
+
+use core::time::Duration;
+
+use inference::Sampling;
+use serde::Deserialize;
 use serde_json::error::Category;
 use wire::ProblemCode;
+use zeroize::Zeroizing;
 
-use super::{ApiError, text::Text};
+use self::{
+    conversation::{Message, MessageValue},
+    form::{Form, Forms, ResponseFormat, StructuredOutputs},
+    values::{Biases, Json, LogProbs, PromptValue, Strings},
+};
+use super::{ApiError, documents::Shape, text::Text};
 
 /// Stop strings of one request, as published.
 const STOP_MAX: usize = 4;
 /// Default of `max_tokens` at `/v1/completions`, as published.
 const TEXT_COMPLETION_TOKENS: usize = 16;
+/// Alternatives at `/v1/completions`, as published.
+const TEXT_LOGPROBS_MAX: u64 = 5;
+/// Alternatives of chats, as published.
+const TOP_LOGPROBS_MAX: u64 = inference::limits::TOP_LOGPROBS_MAX as u64;
+/// Letters of `reasoning_effort`; the known words are shorter.
+const EFFORT_BYTES_MAX: usize = 16;
 
 /// What to compute and how to answer.
 pub(crate) struct Parameters {
@@ -29,37 +46,78 @@ pub(crate) struct Parameters {
     pub(crate) input: Input,
     /// How to choose tokens.
     pub(crate) sampling: Sampling,
+    /// Biases of tokens.
+    pub(crate) logit_bias: Zeroizing<Vec<(u32, f32)>>,
     /// Where to stop.
     pub(crate) stop: Vec<Text>,
     /// At most this many tokens.
     pub(crate) completion_tokens_max: Option<usize>,
+    /// How many completions.
+    pub(crate) choices: usize,
+    /// Log probabilities, with this many alternatives.
+    pub(crate) log_probabilities: Option<usize>,
+    /// Whether the prompt comes first.
+    pub(crate) echo: bool,
+    /// What the answer has to match, and which parameter asked.
+    pub(crate) form: Option<(Form, &'static str)>,
+    /// Functions that may be called.
+    pub(crate) tools: Option<OfferedTools>,
+    /// For the template.
+    pub(crate) reasoning_effort: Option<Text>,
+    /// How long the client wants to wait.
+    pub(crate) timeout: Option<Duration>,
     /// Whether to stream.
     pub(crate) stream: bool,
     /// Whether a stream ends with a usage chunk.
     pub(crate) include_usage: bool,
 }
 
+/// Functions that may be called.
+pub(crate) struct OfferedTools {
+    /// `tools` as it is written.
+    pub(crate) definitions: Text,
+    /// Whether one must be.
+    pub(crate) choice: ToolChoice,
+    /// Whether several may be.
+    pub(crate) parallel: bool,
+}
+
+/// Whether a function must be called.
+pub(crate) enum ToolChoice {
+    /// The model decides.
+    Auto,
+    /// One or several.
+    Required,
+    /// This one.
+    Function(Text),
+}
+
 /// The prompt in one of its forms.
 pub(crate) enum Input {
     /// A conversation.
-    Messages(Vec<(Role, Text)>),
+    Messages(Vec<Message>),
     /// Text to continue.
     Text(Text),
+    /// Tokens to continue.
+    Tokens(Zeroizing<Vec<u32>>),
 }
 
 impl Input {
     /// Bytes of text in it.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Messages(messages) => messages.iter().map(|(_, text)| text.expose().len()).sum(),
+            Self::Messages(messages) => messages.iter().map(Message::bytes).sum(),
             Self::Text(text) => text.expose().len(),
+            Self::Tokens(tokens) => tokens.len(),
         }
     }
 
     fn has_nul(&self) -> bool {
+        let nul = |text: &Text| text.expose().contains('\0');
         match self {
-            Self::Messages(messages) => messages.iter().any(|(_, text)| text.expose().contains('\0')),
-            Self::Text(text) => text.expose().contains('\0'),
+            Self::Messages(messages) => messages.iter().flat_map(Message::texts).any(nul),
+            Self::Text(text) => nul(text),
+            Self::Tokens(_) => false,
         }
     }
 }
@@ -67,146 +125,108 @@ impl Input {
 impl Parameters {
     /// Parameters of a chat completion.
     pub(crate) fn chat(body: &[u8]) -> Result<Self, ApiError> {
-        let body: Body = parse(body)?;
-        refuse_unsupported(&body)?;
-        let messages = body.messages.as_ref().map_or(0, Vec::len);
-        if !(1..=inference::limits::MESSAGES_MAX).contains(&messages) || body.prompt.is_some() {
+        let mut body = parse(Shape::Chat, body)?;
+        let messages = body.messages.take().unwrap_or_default();
+        if !(1..=inference::limits::MESSAGES_MAX).contains(&messages.len()) {
             return Err(ApiError::parameter("messages"));
         }
+        let messages = messages
+            .into_iter()
+            .map(Message::try_from)
+            .collect::<Result<_, _>>()?;
         let limit = match (body.max_completion_tokens, body.max_tokens) {
             (Some(limit), _) => positive(Some(limit), "max_completion_tokens")?,
             (None, limit) => positive(limit, "max_tokens")?,
         };
-        body.finish(limit, "messages", |body| {
-            let messages = body.messages.take().unwrap_or_default();
-            messages
-                .into_iter()
-                .map(Message::into_parts)
-                .collect::<Result<_, _>>()
-                .map(Input::Messages)
-        })
+        let log_probabilities = match (body.logprobs, body.top_logprobs.unwrap_or(0)) {
+            (None | Some(LogProbs::Asked(false)), 0) => None,
+            (Some(LogProbs::Asked(true)), top @ 0..=TOP_LOGPROBS_MAX) => Some(top as usize),
+            (Some(LogProbs::Count(_)), _) => return Err(ApiError::parameter("logprobs")),
+            _ => return Err(ApiError::parameter("top_logprobs")),
+        };
+        body.finish(Input::Messages(messages), "messages", limit, log_probabilities)
     }
 
     /// Parameters of a text completion.
     pub(crate) fn text(body: &[u8]) -> Result<Self, ApiError> {
-        let body: Body = parse(body)?;
-        refuse_unsupported(&body)?;
-        if body.messages.is_some() {
-            return Err(ApiError::parameter("messages"));
-        }
+        let mut body = parse(Shape::Text, body)?;
+        let input = match body.prompt.take() {
+            Some(PromptValue::Texts(mut texts)) if texts.len() == 1 => Input::Text(texts.remove(0)),
+            Some(PromptValue::Tokens(tokens)) if !tokens.is_empty() => Input::Tokens(tokens),
+            _ => return Err(ApiError::parameter("prompt")),
+        };
         let limit = positive(body.max_tokens, "max_tokens")?.or(Some(TEXT_COMPLETION_TOKENS));
-        body.finish(limit, "prompt", |body| match body.prompt.take() {
-            Some(Strings::One(text)) => Ok(Input::Text(text)),
-            Some(Strings::Many(mut texts)) if texts.len() == 1 => Ok(Input::Text(texts.remove(0))),
-            _ => Err(ApiError::parameter("prompt")),
-        })
+        let log_probabilities = match body.logprobs {
+            None | Some(LogProbs::Asked(false)) => None,
+            Some(LogProbs::Count(count @ 0..=TEXT_LOGPROBS_MAX)) => Some(count as usize),
+            _ => return Err(ApiError::parameter("logprobs")),
+        };
+        let echo = body.echo.unwrap_or(false);
+        if echo && (log_probabilities.is_some() || !matches!(input, Input::Text(_))) {
+            return Err(ApiError::parameter("echo"));
+        }
+        if body.best_of.is_some_and(|best_of| best_of != body.n.unwrap_or(1)) {
+            return Err(ApiError::parameter("best_of"));
+        }
+        body.finish(input, "prompt", limit, log_probabilities)
     }
 }
 
-fn parse(body: &[u8]) -> Result<Body, ApiError> {
+fn parse(shape: Shape, body: &[u8]) -> Result<Body, ApiError> {
     let text = std::str::from_utf8(body).map_err(|_| ProblemCode::InvalidUtf8)?;
     // The reader's own message may quote the body; only its kind is used.
-    serde_json::from_str(text).map_err(|error| match error.classify() {
-        Category::Data => ProblemCode::InvalidParameter.into(),
-        _ => ProblemCode::MalformedRequest.into(),
-    })
+    let fault = |error: serde_json::Error| -> ApiError {
+        match error.classify() {
+            Category::Data => ProblemCode::InvalidParameter.into(),
+            _ => ProblemCode::MalformedRequest.into(),
+        }
+    };
+    table::check(shape, text).map_err(fault)??;
+    serde_json::from_str(text).map_err(fault)
 }
 
+/// The honoured parameters; a test compares their names with the table.
 #[derive(Deserialize)]
 struct Body {
     model: Option<String>,
-    messages: Option<Vec<Message>>,
-    prompt: Option<Strings>,
+    messages: Option<Vec<MessageValue>>,
+    prompt: Option<PromptValue>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
     temperature: Option<f32>,
     top_p: Option<f32>,
     top_k: Option<i64>,
+    min_p: Option<f32>,
+    typical_p: Option<f32>,
+    repetition_penalty: Option<f32>,
+    frequency_penalty: Option<f32>,
+    presence_penalty: Option<f32>,
+    logit_bias: Option<Biases>,
     seed: Option<i64>,
     stop: Option<Strings>,
-    stream: Option<bool>,
-    stream_options: Option<StreamOptions>,
     n: Option<u64>,
     best_of: Option<u64>,
-    #[serde(default)]
-    tools: Asks,
-    #[serde(default)]
-    tool_choice: Asks,
-    #[serde(default)]
-    functions: Asks,
-    #[serde(default)]
-    function_call: Asks,
-    #[serde(default)]
-    response_format: Asks,
-    #[serde(default)]
-    logprobs: Asks,
-    #[serde(default)]
-    top_logprobs: Asks,
-    #[serde(default)]
-    logit_bias: Asks,
-    #[serde(default)]
-    frequency_penalty: Asks,
-    #[serde(default)]
-    presence_penalty: Asks,
-    #[serde(default)]
-    modalities: Asks,
-    #[serde(default)]
-    audio: Asks,
-    #[serde(default)]
-    prediction: Asks,
-    #[serde(default)]
-    web_search_options: Asks,
-    #[serde(default)]
-    echo: Asks,
-    #[serde(default)]
-    suffix: Asks,
+    logprobs: Option<LogProbs>,
+    top_logprobs: Option<u64>,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    echo: Option<bool>,
+    response_format: Option<ResponseFormat>,
+    structured_outputs: Option<StructuredOutputs>,
+    guided_json: Option<Json>,
+    guided_regex: Option<Text>,
+    guided_choice: Option<Vec<Text>>,
+    guided_grammar: Option<Text>,
+    tools: Option<Json>,
+    tool_choice: Option<Json>,
+    parallel_tool_calls: Option<bool>,
+    reasoning_effort: Option<Text>,
+    timeout_seconds: Option<u32>,
 }
 
 #[derive(Deserialize)]
 struct StreamOptions {
     include_usage: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    role: String,
-    content: Option<Content>,
-    #[serde(default)]
-    tool_calls: Asks,
-    #[serde(default)]
-    function_call: Asks,
-}
-
-fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
-    let one = |count: Option<u64>| count.is_some_and(|count| count != 1);
-    let asked = [
-        ("n", one(body.n)),
-        ("best_of", one(body.best_of)),
-        ("tools", body.tools.0),
-        ("tool_choice", body.tool_choice.0),
-        ("functions", body.functions.0),
-        ("function_call", body.function_call.0),
-        ("response_format", body.response_format.0),
-        ("logprobs", body.logprobs.0),
-        ("top_logprobs", body.top_logprobs.0),
-        ("logit_bias", body.logit_bias.0),
-        ("frequency_penalty", body.frequency_penalty.0),
-        ("presence_penalty", body.presence_penalty.0),
-        ("modalities", body.modalities.0),
-        ("audio", body.audio.0),
-        ("prediction", body.prediction.0),
-        ("web_search_options", body.web_search_options.0),
-        ("echo", body.echo.0),
-        ("suffix", body.suffix.0),
-        (
-            "stream_options",
-            body.stream_options.is_some() && body.stream != Some(true),
-        ),
-    ];
-    match asked.into_iter().find(|(_, asked)| *asked) {
-        Some((name, _)) => Err(ApiError::parameter(name)),
-        None => Ok(()),
-    }
 }
 
 fn positive(value: Option<u64>, name: &'static str) -> Result<Option<usize>, ApiError> {
@@ -220,31 +240,54 @@ fn positive(value: Option<u64>, name: &'static str) -> Result<Option<usize>, Api
 impl Body {
     fn finish(
         mut self,
-        completion_tokens_max: Option<usize>,
+        input: Input,
         input_name: &'static str,
-        input: impl FnOnce(&mut Self) -> Result<Input, ApiError>,
+        completion_tokens_max: Option<usize>,
+        log_probabilities: Option<usize>,
     ) -> Result<Parameters, ApiError> {
-        let input = input(&mut self)?;
         if input.has_nul() {
             return Err(ApiError::parameter(input_name));
         }
         let sampling = self.sampling()?;
-        let stop = match self.stop {
-            None => Vec::new(),
-            Some(Strings::One(text)) => vec![text],
-            Some(Strings::Many(texts)) => texts,
-        };
-        let too_long = |text: &Text| text.expose().len() > inference::limits::STOP_STRING_BYTES_MAX;
-        if stop.len() > STOP_MAX || stop.iter().any(|text| text.expose().is_empty() || too_long(text)) {
-            return Err(ApiError::parameter("stop"));
+        let choices = positive(self.n, "n")?.unwrap_or(1);
+        if choices > inference::limits::CHOICES_MAX {
+            return Err(ApiError::parameter("n"));
         }
+        let stream = self.stream.unwrap_or(false);
+        if self.stream_options.is_some() && !stream {
+            return Err(ApiError::parameter("stream_options"));
+        }
+        if self.timeout_seconds == Some(0) {
+            return Err(ApiError::parameter("timeout_seconds"));
+        }
+        let tools = self.offered_tools()?;
+        let stop = stop(self.stop)?;
+        let reasoning_effort = self.reasoning_effort.map(effort).transpose()?;
+        let forms = Forms {
+            response_format: self.response_format,
+            structured_outputs: self.structured_outputs,
+            guided_json: self.guided_json,
+            guided_regex: self.guided_regex,
+            guided_choice: self.guided_choice,
+            guided_grammar: self.guided_grammar,
+        };
         Ok(Parameters {
             model: self.model.ok_or(ApiError::parameter("model"))?,
             input,
             sampling,
+            logit_bias: self.logit_bias.unwrap_or_default().0,
             stop,
             completion_tokens_max,
-            stream: self.stream.unwrap_or(false),
+            choices,
+            log_probabilities,
+            echo: self.echo.unwrap_or(false),
+            form: forms.one()?,
+            tools,
+            reasoning_effort,
+            timeout: self
+                .timeout_seconds
+                .map(|seconds| Duration::from_secs(seconds.into())),
+            stream,
             include_usage: self
                 .stream_options
                 .and_then(|options| options.include_usage)
@@ -253,166 +296,114 @@ impl Body {
     }
 
     fn sampling(&self) -> Result<Sampling, ApiError> {
-        let temperature = self.temperature.unwrap_or(1.0);
-        if !(0.0..=2.0).contains(&temperature) {
-            return Err(ApiError::parameter("temperature"));
-        }
-        let top_p = self.top_p.unwrap_or(1.0);
-        if !(0.0..=1.0).contains(&top_p) {
-            return Err(ApiError::parameter("top_p"));
-        }
+        let default = Sampling::default();
+        let within = |name, value: Option<f32>, range: core::ops::RangeInclusive<f32>, default| match value {
+            None => Ok(default),
+            Some(value) if range.contains(&value) => Ok(value),
+            Some(_) => Err(ApiError::parameter(name)),
+        };
         let top_k = match self.top_k {
             None | Some(-1 | 0) => None, // other servers write "all" so
             Some(top_k) => Some(usize::try_from(top_k).map_err(|_| ApiError::parameter("top_k"))?),
         };
-        // The smallest nucleus holds one token; the engine takes no zero.
-        let top_p = top_p.max(f32::MIN_POSITIVE);
         Ok(Sampling {
-            temperature,
-            top_p,
+            temperature: within("temperature", self.temperature, 0.0..=2.0, default.temperature)?,
+            // The smallest nucleus holds one token; the engine takes no zero.
+            top_p: within("top_p", self.top_p, 0.0..=1.0, default.top_p)?.max(f32::MIN_POSITIVE),
             top_k,
+            min_p: within("min_p", self.min_p, 0.0..=1.0, default.min_p)?,
+            typical_p: within(
+                "typical_p",
+                self.typical_p,
+                f32::MIN_POSITIVE..=1.0,
+                default.typical_p,
+            )?,
+            repetition_penalty: within(
+                "repetition_penalty",
+                self.repetition_penalty,
+                f32::MIN_POSITIVE..=10.0,
+                default.repetition_penalty,
+            )?,
+            frequency_penalty: within("frequency_penalty", self.frequency_penalty, -2.0..=2.0, 0.0)?,
+            presence_penalty: within("presence_penalty", self.presence_penalty, -2.0..=2.0, 0.0)?,
             seed: self.seed.map(i64::cast_unsigned),
         })
     }
-}
 
-impl Message {
-    fn into_parts(self) -> Result<(Role, Text), ApiError> {
-        let fault = ApiError::parameter("messages");
-        if self.tool_calls.0 || self.function_call.0 {
-            return Err(fault);
-        }
-        let role = Role::parse(&self.role).ok_or(fault)?;
-        let text = match self.content.ok_or(fault)? {
-            Content::Text(text) => text,
-            Content::Parts(parts) => {
-                let texts = parts
-                    .into_iter()
-                    .map(|part| if part.kind == "text" { part.text } else { None });
-                Text::join(texts.collect::<Option<_>>().ok_or(fault)?)
-            }
+    /// `tool_choice: none` and an empty list offer nothing.
+    fn offered_tools(&mut self) -> Result<Option<OfferedTools>, ApiError> {
+        let parallel = self.parallel_tool_calls.unwrap_or(true);
+        let choice = match self.tool_choice.take() {
+            None => Some(ToolChoice::Auto),
+            Some(Json(text)) => ToolChoice::read(&text)?,
         };
-        Ok((role, text))
+        let asked = self.tools.take().map(|Json(text)| text);
+        let Some(definitions) = asked.filter(|text| !is_empty_list(text.expose())) else {
+            return match choice {
+                None | Some(ToolChoice::Auto) => Ok(None),
+                Some(_) => Err(ApiError::parameter("tool_choice")),
+            };
+        };
+        Ok(choice.map(|choice| OfferedTools {
+            definitions,
+            choice,
+            parallel,
+        }))
     }
 }
 
-/// A string, or an array of strings.
-enum Strings {
-    One(Text),
-    Many(Vec<Text>),
-}
-
-/// A string, or an array of parts.
-enum Content {
-    Text(Text),
-    Parts(Vec<Part>),
-}
-
-#[derive(Deserialize)]
-struct Part {
-    #[serde(rename = "type")]
-    kind: String,
-    text: Option<Text>,
-}
-
-/// Written out because an untagged enum would buffer the text in types that are not wiped.
-struct OneOrMany<T>(core::marker::PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
-    type Value = Result<Text, Vec<T>>;
-
-    fn expecting(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        formatter.write_str("a string or an array")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Ok(Text::new(text.to_owned())))
-    }
-
-    fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
-        Ok(Ok(Text::new(text)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = sequence.next_element()? {
-            items.push(item);
+impl ToolChoice {
+    /// A word, or `{"type": "function", "function": {"name": …}}`. `None` is the word `none`.
+    fn read(text: &Text) -> Result<Option<Self>, ApiError> {
+        #[derive(Deserialize)]
+        struct Named {
+            #[serde(rename = "type")]
+            kind: String,
+            function: Option<Function>,
         }
-        Ok(Err(items))
-    }
-}
-
-impl<'de> Deserialize<'de> for Strings {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let strings = deserializer.deserialize_any(OneOrMany(core::marker::PhantomData))?;
-        Ok(strings.map_or_else(Self::Many, Self::One))
-    }
-}
-
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let content = deserializer.deserialize_any(OneOrMany(core::marker::PhantomData))?;
-        Ok(content.map_or_else(Self::Parts, Self::Text))
-    }
-}
-
-/// Whether a value asks for something: null, false, zero, the empty ones and the words for the default do not.
-#[derive(Default)]
-struct Asks(bool);
-
-impl<'de> Deserialize<'de> for Asks {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AsksVisitor).map(Self)
-    }
-}
-
-struct AsksVisitor;
-
-impl<'de> Visitor<'de> for AsksVisitor {
-    type Value = bool;
-
-    fn expecting(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        formatter.write_str("a value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<bool, E> {
-        Ok(value)
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<bool, E> {
-        Ok(value != 0)
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<bool, E> {
-        Ok(value != 0)
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<bool, E> {
-        Ok(value != 0.0)
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<bool, E> {
-        Ok(!matches!(value, "" | "none" | "auto" | "text"))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<bool, A::Error> {
-        let mut asks = false;
-        while let Some(Asks(item)) = sequence.next_element()? {
-            asks |= item;
+        #[derive(Deserialize)]
+        struct Function {
+            name: Text,
         }
-        Ok(asks)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-        let mut asks = false;
-        while let Some((IgnoredAny, Asks(value))) = map.next_entry()? {
-            asks |= value;
+        match text.expose() {
+            "\"auto\"" => return Ok(Some(Self::Auto)),
+            "\"required\"" => return Ok(Some(Self::Required)),
+            "\"none\"" => return Ok(None),
+            _ => {}
         }
-        Ok(asks)
+        let named: Named =
+            serde_json::from_str(text.expose()).map_err(|_| ApiError::parameter("tool_choice"))?;
+        match named.function {
+            Some(function) if named.kind == "function" => Ok(Some(Self::Function(function.name))),
+            _ => Err(ApiError::parameter("tool_choice")),
+        }
+    }
+}
+
+fn is_empty_list(json: &str) -> bool {
+    let inside = json.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inside.is_some_and(|inside| inside.trim().is_empty())
+}
+
+fn stop(stop: Option<Strings>) -> Result<Vec<Text>, ApiError> {
+    let stop = match stop {
+        None => Vec::new(),
+        Some(Strings::One(text)) => vec![text],
+        Some(Strings::Many(texts)) => texts,
+    };
+    let fits = |text: &Text| (1..=inference::limits::STOP_STRING_BYTES_MAX).contains(&text.expose().len());
+    if stop.len() > STOP_MAX || !stop.iter().all(fits) {
+        return Err(ApiError::parameter("stop"));
+    }
+    Ok(stop)
+}
+
+fn effort(word: Text) -> Result<Text, ApiError> {
+    let letters = word.expose().bytes().all(|byte| byte.is_ascii_lowercase());
+    if letters && (1..=EFFORT_BYTES_MAX).contains(&word.expose().len()) {
+        Ok(word)
+    } else {
+        Err(ApiError::parameter("reasoning_effort"))
     }
 }
 

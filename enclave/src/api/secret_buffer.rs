@@ -37,6 +37,12 @@ impl SecretBuffer {
     }
 }
 
+impl Default for SecretBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Write for SecretBuffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.push(bytes);

@@ -207,7 +207,7 @@ async fn bad_requests_are_told_apart() {
     let client = system.client().await;
     let chat = |content: &str, extra: &str| chat_body(MODEL, content, extra).into_bytes();
     let invalid_utf8 = [&chat("", "")[..20], &[0xff, 0xfe], b"\"}"].concat();
-    let cases: [(Vec<u8>, u16, &str, Option<&str>); 14] = [
+    let cases: [(Vec<u8>, u16, &str, Option<&str>); 17] = [
         (
             chat_body("other", "x", "").into_bytes(),
             404,
@@ -232,12 +232,28 @@ async fn bad_requests_are_told_apart() {
             "malformed-request",
             None,
         ),
-        (chat("x", r#","n":2"#), 400, "invalid-parameter", Some("n")),
+        (chat("x", r#","n":99"#), 400, "invalid-parameter", Some("n")),
         (
-            chat("x", r#","tools":[{"type":"function"}]"#),
+            chat("x", r#","tools":[{"type":"function","function":{"name":"f"}}]"#),
             400,
             "invalid-parameter",
             Some("tools"),
+        ),
+        (chat("x", r#","unheard":1"#), 400, "unknown-parameter", None),
+        (
+            chat(
+                "x",
+                r#","response_format":{"type":"json_schema","json_schema":{"schema":{"type":"x"}}}"#,
+            ),
+            400,
+            "invalid-constraint",
+            Some("response_format"),
+        ),
+        (
+            chat("x", r#","logit_bias":{"999999999":1}"#),
+            400,
+            "invalid-parameter",
+            Some("logit_bias"),
         ),
         (
             chat("x", r#","temperature":9"#),
@@ -305,7 +321,12 @@ async fn more_requests_than_places_are_refused_with_a_hint() {
     let served = answers.iter().filter(|answer| answer.status == 200).count();
     let refused = answers.iter().filter(|answer| answer.status != 200);
     for answer in refused {
-        assert_eq!(answer.error(), (503, "overloaded".to_owned()));
+        assert_eq!(answer.error(), (429, "overloaded".to_owned()));
+        assert!(
+            answer
+                .headers
+                .contains(&("retry-after".to_owned(), "1".to_owned()))
+        );
         assert!(
             answer.json()["error"]["message"]
                 .as_str()
@@ -351,4 +372,127 @@ async fn the_other_profile_and_the_other_platform_serve_too() {
     };
     let system = Deployment::serving(&settings).await;
     assert_eq!(system.client().await.chat(GREEDY).await.status, 200);
+}
+
+#[tokio::test]
+async fn several_completions_come_whole_and_streamed() {
+    let system = Deployment::serving(&Settings::default()).await;
+    let client = system.client().await;
+    let asked = r#","n":3,"seed":5,"max_tokens":8"#;
+    let whole = client.chat(asked).await.json();
+    let choices = whole["choices"].as_array().map_or(0, Vec::len);
+    assert_eq!(choices, 3, "{whole}");
+    assert!(
+        whole["system_fingerprint"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("fp_"))
+    );
+    let events = client.chat(&format!(r#"{asked},"stream":true"#)).await.events();
+    for index in 0..3 {
+        let of_index = |event: &&Value| event["choices"][0]["index"] == index;
+        let text: String = events
+            .iter()
+            .filter(of_index)
+            .filter_map(|event| event["choices"][0]["delta"]["content"].as_str())
+            .collect();
+        assert_eq!(Value::String(text), whole["choices"][index]["message"]["content"]);
+        let reasons = events
+            .iter()
+            .filter(of_index)
+            .filter(|event| !event["choices"][0]["finish_reason"].is_null());
+        assert_eq!(reasons.count(), 1);
+    }
+    system.still_serves().await;
+}
+
+#[tokio::test]
+async fn a_form_is_kept_to_and_log_probabilities_are_told() {
+    let system = Deployment::serving(&Settings::default()).await;
+    let client = system.client().await;
+    let schema = r#"{"type":"object","properties":{"ok":{"type":"boolean"},"n":{"enum":[1,2]}},"required":["ok","n"],"additionalProperties":false}"#;
+    let answer = client
+        .chat(&format!(
+            r#","max_tokens":200,"seed":1,"response_format":{{"type":"json_schema","json_schema":{{"name":"n","schema":{schema}}}}}"#
+        ))
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let document = answer.json();
+    let said = document["choices"][0]["message"]["content"]
+        .as_str()
+        .unwrap_or_default();
+    if document["choices"][0]["finish_reason"] == "stop" {
+        let value: Value = serde_json::from_str(said).unwrap_or_default();
+        assert!(
+            value["ok"].is_boolean() && (value["n"] == 1 || value["n"] == 2),
+            "{said}"
+        );
+    }
+    let told = client
+        .chat(&format!(r#"{GREEDY},"logprobs":true,"top_logprobs":2"#))
+        .await
+        .json();
+    let content = told["choices"][0]["logprobs"]["content"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let text: String = content
+        .iter()
+        .filter_map(|token| token["token"].as_str())
+        .collect();
+    assert!(
+        !content.is_empty()
+            && content
+                .iter()
+                .all(|token| token["top_logprobs"].as_array().is_some_and(|top| top.len() == 2))
+    );
+    assert_eq!(Value::String(text), told["choices"][0]["message"]["content"]);
+}
+
+#[tokio::test]
+async fn a_prompt_is_echoed_where_that_is_asked() {
+    let system = Deployment::serving(&Settings::default()).await;
+    let client = system.client().await;
+    let body =
+        format!(r#"{{"model":"{MODEL}","prompt":"Evidence is","temperature":0,"max_tokens":6,"echo":true}}"#);
+    let echoed = client.post("/v1/completions", &body).await.json();
+    let plain = client
+        .post("/v1/completions", &body.replace("true", "false"))
+        .await
+        .json();
+    let text = |document: &Value| {
+        document["choices"][0]["text"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert_eq!(text(&echoed), format!("Evidence is{}", text(&plain)));
+}
+
+#[tokio::test]
+async fn a_deadline_is_told_by_its_name() {
+    // The limits of the deployment let a request run for far longer than a second.
+    let limits = "completion_tokens_max = 1000000\nrequest_seconds_max = 300";
+    let system = Deployment::serving(&Settings {
+        limits,
+        ..Settings::default()
+    })
+    .await;
+    let client = system.client().await;
+    assert_eq!(
+        client.chat(r#","timeout_seconds":301"#).await.error(),
+        (400, "invalid-parameter".to_owned())
+    );
+    let endless = r#","timeout_seconds":1,"structured_outputs":{"regex":"[a-z]{1000000}"}"#;
+    let answer = client.chat(endless).await;
+    // Where the context ends sooner than the second does, there is an answer.
+    if answer.status != 200 {
+        assert!(
+            [(504, "deadline-exceeded"), (400, "invalid-constraint")]
+                .iter()
+                .any(|(status, code)| answer.error() == (*status, (*code).to_owned())),
+            "{}",
+            answer.text()
+        );
+    }
+    system.still_serves().await;
 }

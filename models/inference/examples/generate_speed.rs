@@ -84,10 +84,9 @@ fn measure(
         ..EngineConfig::default()
     })?;
     let request = || GenerateRequest {
-        prompt: PromptInput::Text(prompt),
         sampling: Sampling::greedy(),
-        stop: &[],
         completion_tokens_max: Some(completion_tokens),
+        ..GenerateRequest::new(PromptInput::Text(prompt))
     };
     let start = Instant::now();
     let mut generations = (0..streams)

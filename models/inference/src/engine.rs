@@ -1,6 +1,7 @@
 //! The running engine: requests are prepared on the caller's thread and decoded on one of its own.
 
 mod admission;
+mod preparation;
 mod scheduler;
 mod sequence;
 mod worker;
@@ -9,16 +10,18 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use self::admission::{Admission, Cancellation};
+use self::admission::{Admission, Cancellation, Permit};
+use self::preparation::Preparation;
 use self::sequence::{Sequence, SequenceParts};
 use self::worker::Inbox;
+use crate::constraint::Matching;
 use crate::error::InferenceError;
 use crate::generation::Generation;
+use crate::limits::CHOICES_MAX;
 use crate::model::Model;
-use crate::request::{GenerateRequest, PromptInput};
-use crate::sampler::Sampler;
-use crate::secret::SecretTokens;
+use crate::request::{GenerateRequest, Tools};
 use crate::text::StopStrings;
+use crate::tools::{AnswerReader, ToolSyntax};
 
 pub(crate) use self::admission::Cancellation as GenerationCancellation;
 pub(crate) use self::sequence::Event;
@@ -103,30 +106,56 @@ impl Engine {
 
     /// Renders, tokenises and queues a request. Blocks only for these, not for a slot.
     pub fn generate(&self, request: GenerateRequest<'_>) -> Result<Generation, InferenceError> {
-        // 1. A place, before any work is done for the request.
-        let permit = self.admission.enter()?;
-        // 2. Every parameter, before the prompt is read.
-        let sampler = Sampler::new(request.sampling)?;
-        let stops = StopStrings::new(request.stop)?;
-        // 3. The prompt.
-        let prompt = self.tokens(&request.prompt)?;
-        let prompt_tokens = prompt.len();
-        let completion_tokens_max = self.completion_tokens(prompt_tokens, request.completion_tokens_max)?;
-        // 4. The queue.
+        // 1. Places, before any work is done for the request.
+        let permits = self.enter(request.choices)?;
+        // 2. Every parameter, the prompt and the constraint.
+        let prepared = Preparation::new(self, &request)?;
+        let prompt_tokens = prepared.prompt.len();
+        // 3. The queue.
         let (events, receiver) = mpsc::channel();
         let cancellation = Cancellation::default();
-        let parts = SequenceParts {
-            prompt,
-            completion_tokens_max,
-            sampler,
-            stops,
-            events,
-            cancellation: cancellation.clone(),
-            permit,
-            prefill_tokens_per_turn: self.config.prefill_tokens_per_turn,
-        };
-        self.inbox.push(Sequence::new(parts))?;
-        Ok(Generation::new(receiver, cancellation, prompt_tokens))
+        // Made first: dropping it on the way out cancels what is queued already.
+        let generation = Generation::new(receiver, cancellation.clone(), prompt_tokens, request.choices);
+        for (choice, permit) in permits.into_iter().enumerate() {
+            self.inbox.push(Sequence::new(SequenceParts {
+                choice,
+                prompt: Arc::clone(&prepared.prompt),
+                completion_tokens_max: prepared.completion_tokens_max,
+                sampler: prepared.sampler(&request, choice)?,
+                stops: StopStrings::new(request.stop)?,
+                matching: prepared.matching.as_ref().map(Matching::another),
+                special: prepared.special,
+                log_probabilities: request.log_probabilities,
+                events: events.clone(),
+                cancellation: cancellation.clone(),
+                permit,
+                prefill_tokens_per_turn: self.config.prefill_tokens_per_turn,
+            }))?;
+        }
+        Ok(generation)
+    }
+
+    /// What finds thoughts and calls in the completions of a request, where there can be any: always for models that
+    /// answer in channels, else when functions are offered.
+    pub fn answer_reader(&self, tools: Option<&Tools<'_>>) -> Option<AnswerReader> {
+        let syntax = self.model.tool_syntax()?;
+        if tools.is_none() && syntax != ToolSyntax::Harmony {
+            return None;
+        }
+        Some(AnswerReader::new(
+            syntax,
+            tools.is_none_or(|tools| tools.parallel),
+        ))
+    }
+
+    fn enter(&self, choices: usize) -> Result<Vec<Permit>, InferenceError> {
+        if !(1..=CHOICES_MAX.min(self.config.max_concurrent + self.config.max_waiting)).contains(&choices) {
+            return Err(InferenceError::RequestInvalid {
+                parameter: "n",
+                expected: "from 1 to 16, and no more than the engine has places",
+            });
+        }
+        (0..choices).map(|_| self.admission.enter()).collect()
     }
 
     /// How many requests it holds at the moment.
@@ -142,50 +171,6 @@ impl Engine {
     /// The model it runs.
     pub fn model(&self) -> &Model {
         &self.model
-    }
-
-    fn tokens(&self, prompt: &PromptInput<'_>) -> Result<SecretTokens, InferenceError> {
-        let bytes_max = self.config.prompt_bytes_max;
-        let tokens = match prompt {
-            PromptInput::Text(text) => self.model.tokenizer().encode(text, true, bytes_max)?,
-            PromptInput::Messages(messages) => {
-                let template = self
-                    .model
-                    .chat_template()
-                    .ok_or(InferenceError::ChatTemplateMissing)?;
-                let text = template.render(messages, bytes_max)?;
-                self.model
-                    .tokenizer()
-                    .encode(text.expose_text(), false, bytes_max)?
-            }
-        };
-        if tokens.is_empty() {
-            return Err(InferenceError::PromptEmpty);
-        }
-        Ok(tokens)
-    }
-
-    /// How many tokens the completion may have. What is asked for must fit; what is not, is cut to fit.
-    fn completion_tokens(&self, prompt_tokens: usize, asked: Option<usize>) -> Result<usize, InferenceError> {
-        let (context_tokens_max, engine_max) = (self.context_tokens_max, self.config.completion_tokens_max);
-        if let Some(asked) = asked
-            && !(1..=engine_max).contains(&asked)
-        {
-            return Err(InferenceError::RequestInvalid {
-                parameter: "max_tokens",
-                expected: "at least 1 and at most the limit of the engine",
-            });
-        }
-        let room = context_tokens_max.saturating_sub(prompt_tokens);
-        let completion_tokens = asked.unwrap_or(1);
-        if completion_tokens > room {
-            return Err(InferenceError::ContextExceeded {
-                prompt_tokens,
-                completion_tokens,
-                context_tokens_max,
-            });
-        }
-        Ok(asked.unwrap_or(engine_max.min(room)))
     }
 }
 

@@ -84,6 +84,18 @@ pub enum InferenceError {
     /// The tokenizer could not encode the prompt.
     #[error("the tokenizer cannot encode the prompt")]
     TokenizerFailed,
+    /// Functions are offered to a model whose template shows no syntax for them that is known here.
+    #[error("the model's chat template has no known syntax for calls of functions")]
+    ToolsUnsupported,
+    /// The tokens of this model do not stand for bytes, so nothing can be enforced on them.
+    #[error("the tokenizer of the model does not allow constraints")]
+    ConstraintUnsupported,
+    /// The schema, regular expression or grammar cannot be compiled within its bounds.
+    #[error("the schema, regular expression or grammar cannot be used")]
+    ConstraintInvalid,
+    /// Nothing that the model could say matches, or finding out took too much work. The request is over.
+    #[error("the completion cannot be kept to the schema, regular expression or grammar")]
+    ConstraintFailed,
     /// All slots and all waiting places are taken.
     #[error("the engine is at its limit of concurrent requests")]
     Overloaded,
@@ -111,6 +123,10 @@ impl InferenceError {
             Self::PromptEmpty => "prompt-empty",
             Self::ContextExceeded { .. } => "context-exceeded",
             Self::TokenizerFailed => "tokenizer-failed",
+            Self::ToolsUnsupported => "tools-unsupported",
+            Self::ConstraintUnsupported => "constraint-unsupported",
+            Self::ConstraintInvalid => "constraint-invalid",
+            Self::ConstraintFailed => "constraint-failed",
             Self::Overloaded => "overloaded",
             Self::ComputeFailed => "compute-failed",
             Self::EngineStopped => "engine-stopped",
@@ -139,6 +155,14 @@ impl InferenceError {
             }
             Self::PromptEmpty => "send at least one character",
             Self::TokenizerFailed => "send plain text",
+            Self::ToolsUnsupported => {
+                "send the request without tools, or use a model that was trained on them"
+            }
+            Self::ConstraintUnsupported => "send the request without a schema or grammar",
+            Self::ConstraintInvalid => {
+                "use the JSON Schema keywords, the regex syntax and the Lark dialect that docs/api.md lists"
+            }
+            Self::ConstraintFailed => "simplify the schema or grammar",
             Self::Overloaded => "try again in a moment",
             Self::ComputeFailed => "send the request again; if it stays, tell whoever runs the model",
             Self::EngineStopped => "connect again",
@@ -156,6 +180,10 @@ impl InferenceError {
                 | Self::PromptEmpty
                 | Self::ContextExceeded { .. }
                 | Self::TokenizerFailed
+                | Self::ToolsUnsupported
+                | Self::ConstraintUnsupported
+                | Self::ConstraintInvalid
+                | Self::ConstraintFailed
         )
     }
 }

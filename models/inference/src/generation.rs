@@ -2,16 +2,43 @@
 
 use std::sync::mpsc::Receiver;
 
+use zeroize::Zeroizing;
+
 use crate::engine::{Event, GenerationCancellation};
 use crate::error::InferenceError;
 use crate::secret::SecretText;
 
 /// Some whole characters of a completion.
 pub struct Piece {
-    /// The text; empty only in a last piece that counts tokens without text.
+    /// Which completion, counted from 0.
+    pub choice: usize,
+    /// The text; empty only in a last piece.
     pub text: SecretText,
     /// How many tokens it took since the last piece.
     pub tokens: usize,
+    /// Log probabilities of tokens whose text has begun to show, where they were asked for. End tokens and tokens of
+    /// a stop string have none.
+    pub log_probabilities: Vec<TokenLogProbability>,
+    /// Why the completion ended, in its last piece.
+    pub finish: Option<FinishReason>,
+}
+
+/// A token, how probable the model held it, and what else it held probable.
+pub struct TokenLogProbability {
+    /// The chosen token.
+    pub chosen: TokenProbability,
+    /// The most probable ones, most probable first; the chosen one may be among them.
+    pub top: Vec<TokenProbability>,
+    /// Characters of the completion before the token.
+    pub text_offset: usize,
+}
+
+/// One token with the natural logarithm of its probability.
+pub struct TokenProbability {
+    /// Bytes of its text, which may be a part of a character.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// At most 0.
+    pub log_probability: f32,
 }
 
 /// Why a completion ended.
@@ -43,13 +70,14 @@ pub struct Usage {
     pub completion_tokens: usize,
 }
 
-/// A running request: an iterator of pieces. `Send`; dropping it cancels the request, whose slot and cache
+/// A running request: an iterator of pieces. `Send`; dropping it cancels the request, whose slots and caches
 /// are free when the layer being computed is done.
 pub struct Generation {
     events: Receiver<Event>,
     cancellation: GenerationCancellation,
     usage: Usage,
-    ended: bool,
+    /// Completions that have not ended.
+    running: usize,
     finish_reason: Option<FinishReason>,
 }
 
@@ -58,6 +86,7 @@ impl Generation {
         events: Receiver<Event>,
         cancellation: GenerationCancellation,
         prompt_tokens: usize,
+        choices: usize,
     ) -> Self {
         let usage = Usage {
             prompt_tokens,
@@ -67,17 +96,17 @@ impl Generation {
             events,
             cancellation,
             usage,
-            ended: false,
+            running: choices,
             finish_reason: None,
         }
     }
 
-    /// Token counts; complete once the iterator has ended.
+    /// Token counts, of all completions together; complete once the iterator has ended.
     pub fn usage(&self) -> Usage {
         self.usage
     }
 
-    /// Why it ended; `None` while it runs, and after an error.
+    /// Why the completion that ended last did so; `None` while any runs, and after an error.
     pub fn finish_reason(&self) -> Option<FinishReason> {
         self.finish_reason
     }
@@ -87,28 +116,31 @@ impl Iterator for Generation {
     type Item = Result<Piece, InferenceError>;
 
     /// Blocks until the next piece. After `Err` or `None` it stays at `None`; a completion is whole only when
-    /// [`Generation::finish_reason`] then says why it ended.
+    /// one of its pieces said why it ended.
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
+        if self.running == 0 {
             return None;
         }
-        match self.events.recv() {
-            Ok(Event::Piece(piece)) => {
+        match self
+            .events
+            .recv()
+            .unwrap_or(Event::Failed(InferenceError::EngineStopped))
+        {
+            Event::Piece(piece) => {
                 self.usage.completion_tokens += piece.tokens;
+                if piece.finish.is_some() {
+                    self.running -= 1;
+                }
+                if self.running == 0 {
+                    self.finish_reason = piece.finish;
+                }
                 Some(Ok(piece))
             }
-            Ok(Event::Finished(reason)) => {
-                self.ended = true;
-                self.finish_reason = Some(reason);
-                None
-            }
-            Ok(Event::Failed(error)) => {
-                self.ended = true;
+            Event::Failed(error) => {
+                // The other completions of the request are of no use alone.
+                self.running = 0;
+                self.cancellation.cancel();
                 Some(Err(error))
-            }
-            Err(_) => {
-                self.ended = true;
-                Some(Err(InferenceError::EngineStopped))
             }
         }
     }

@@ -7,8 +7,9 @@
 //!    itself before the tensor library sees a byte, and converts the weights once.
 //! 2. [`Model::engine`] starts one thread that owns the decoding; [`Engine::generate`] renders the chat
 //!    template, tokenises (both on the caller's thread, both bounded) and queues a sequence.
-//! 3. The scheduler advances the active sequences in turn; each step samples one token, turns tokens into
-//!    whole characters, holds back what could become a stop string, and sends the rest.
+//! 3. The scheduler advances the active sequences in turn; each step samples one token among those that the
+//!    request's constraint allows, turns tokens into whole characters, holds back what could become a stop string,
+//!    and sends the rest.
 //! 4. [`Generation`] iterates over the pieces. Dropping it cancels: the slot and the KV cache are free at
 //!    the next step.
 //!
@@ -19,6 +20,7 @@
 mod architecture;
 mod checkpoint;
 mod config;
+mod constraint;
 mod decoder;
 mod embedding;
 mod engine;
@@ -30,12 +32,17 @@ mod model;
 mod request;
 mod sampler;
 mod secret;
+mod secret_json;
 mod text;
+mod tools;
 
 pub use embedding::{Embedder, Embedding};
 pub use engine::{Engine, EngineConfig, EngineLoad};
 pub use error::InferenceError;
-pub use generation::{FinishReason, Generation, Piece, Usage};
+pub use generation::{FinishReason, Generation, Piece, TokenLogProbability, TokenProbability, Usage};
 pub use model::{Model, ModelFiles};
-pub use request::{ChatMessage, GenerateRequest, PromptInput, Role, Sampling};
+pub use request::{
+    ChatMessage, Constraint, GenerateRequest, MessageToolCall, PromptInput, Role, Sampling, ToolChoice, Tools,
+};
 pub use secret::{SecretText, SecretTokens};
+pub use tools::{AnswerReader, Said, ToolCall, ToolSyntax};

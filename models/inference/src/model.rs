@@ -1,18 +1,21 @@
 //! A loaded model.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use crate::architecture::{Architecture, CONFIG_FILE, TokenIds, from_json};
 use crate::checkpoint::Checkpoint;
+use crate::constraint::ConstraintCompiler;
 use crate::decoder::kv_cache::KvCache;
 use crate::decoder::{Decoder, Head};
 use crate::engine::{Engine, EngineConfig};
 use crate::error::InferenceError;
 use crate::gguf::GgufModel;
-use crate::text::{ChatTemplate, TextTokenizer, TokenizerFiles};
+use crate::text::{ChatTemplate, Special, TextTokenizer, TokenizerFiles, Vocabulary};
+use crate::tools::ToolSyntax;
 
 const GGUF_SUFFIX: &str = ".gguf";
 const GENERATION_CONFIG_FILE: &str = "generation_config.json";
@@ -79,6 +82,10 @@ struct Parts {
     tokenizer: TextTokenizer,
     chat_template: Option<ChatTemplate>,
     end_tokens: BTreeSet<u32>,
+    /// Built when the first request needs it.
+    vocabulary: OnceLock<Option<Vocabulary>>,
+    /// The same.
+    constraints: OnceLock<Option<ConstraintCompiler>>,
 }
 
 /// The field of `generation_config.json` that is read; its sampling defaults are the caller's business.
@@ -134,6 +141,8 @@ impl Model {
                 tokenizer,
                 chat_template,
                 end_tokens,
+                vocabulary: OnceLock::new(),
+                constraints: OnceLock::new(),
             }),
         })
     }
@@ -146,6 +155,11 @@ impl Model {
     /// Whether [`PromptInput::Messages`](crate::PromptInput::Messages) can be rendered.
     pub fn has_chat_template(&self) -> bool {
         self.parts.chat_template.is_some()
+    }
+
+    /// How the model writes calls of functions; `None` when its template shows no syntax that is known here.
+    pub fn tool_syntax(&self) -> Option<ToolSyntax> {
+        self.chat_template().and_then(ChatTemplate::tool_syntax)
     }
 
     /// How many tokens `text` has, without a begin-of-text token. More than `bytes_max` bytes are refused.
@@ -175,6 +189,33 @@ impl Model {
 
     pub(crate) fn chat_template(&self) -> Option<&ChatTemplate> {
         self.parts.chat_template.as_ref()
+    }
+
+    /// The bytes of every token. `None` when they do not stand for bytes.
+    pub(crate) fn vocabulary(&self) -> Option<&Vocabulary> {
+        let build = || {
+            let ends: Vec<u32> = self.parts.end_tokens.iter().copied().collect();
+            self.tokenizer().vocabulary(&ends)
+        };
+        self.parts.vocabulary.get_or_init(build).as_ref()
+    }
+
+    /// The bytes of a token's text.
+    pub(crate) fn token_bytes(&self, token: u32) -> Zeroizing<Vec<u8>> {
+        let bytes = match self.vocabulary() {
+            Some(vocabulary) => vocabulary.bytes(token).0.to_vec(),
+            None => {
+                let text = self.tokenizer().decode(&[token], Special::Kept);
+                text.map(|text| text.as_bytes().to_vec()).unwrap_or_default()
+            }
+        };
+        Zeroizing::new(bytes)
+    }
+
+    pub(crate) fn constraints(&self) -> Result<&ConstraintCompiler, InferenceError> {
+        let build = || ConstraintCompiler::new(self.vocabulary()?);
+        let compiler = self.parts.constraints.get_or_init(build).as_ref();
+        compiler.ok_or(InferenceError::ConstraintUnsupported)
     }
 
     pub(crate) fn is_end_token(&self, token: u32) -> bool {

@@ -28,7 +28,7 @@ impl SecretText {
     }
 
     /// Appends without leaving the old buffer behind: growth moves into a new buffer and wipes the old one.
-    pub(crate) fn push_str(&mut self, text: &str) {
+    pub fn push_str(&mut self, text: &str) {
         let needed = self.0.len() + text.len();
         if needed > self.0.capacity() {
             let mut grown = String::with_capacity(needed.next_power_of_two());

@@ -60,6 +60,13 @@ fn secrets_cannot_be_printed_or_copied() {
     assert_not_impl_any!(GenerateRequest<'static>: std::fmt::Debug, Clone, serde::Serialize);
     assert_not_impl_any!(PromptInput<'static>: std::fmt::Debug, Clone, serde::Serialize);
     assert_not_impl_any!(ChatMessage<'static>: std::fmt::Debug, Clone, serde::Serialize);
+    assert_not_impl_any!(inference::MessageToolCall<'static>: std::fmt::Debug, Clone, serde::Serialize);
+    assert_not_impl_any!(inference::Constraint<'static>: std::fmt::Debug, Clone, serde::Serialize);
+    assert_not_impl_any!(inference::Tools<'static>: std::fmt::Debug, Clone, serde::Serialize);
+    assert_not_impl_any!(inference::ToolCall: std::fmt::Debug, Clone, serde::Serialize);
+    assert_not_impl_any!(inference::Said: std::fmt::Debug, Clone, serde::Serialize);
+    assert_not_impl_any!(inference::TokenProbability: std::fmt::Debug, Clone, serde::Serialize);
+    assert_not_impl_any!(inference::TokenLogProbability: std::fmt::Debug, Clone, serde::Serialize);
     assert_not_impl_any!(inference::Generation: std::fmt::Debug, Clone);
     static_assertions::assert_impl_all!(Engine: Send, Sync);
     static_assertions::assert_impl_all!(inference::Generation: Send);
@@ -146,6 +153,138 @@ fn interleaved_requests_equal_single_runs() {
         .collect();
     assert_eq!(interleaved, single);
     assert_ne!(single[0], single[1], "sampling does something");
+}
+
+#[test]
+fn several_completions_are_counted_together_and_the_first_is_that_of_one() {
+    let engine = engine();
+    let seeded = |choices| GenerateRequest {
+        choices,
+        sampling: Sampling {
+            seed: Some(5),
+            ..Sampling::default()
+        },
+        ..greedy(PROMPT, 20)
+    };
+    let mut generation = engine.generate(seeded(3)).expect("there are places");
+    let mut texts = vec![String::new(); 3];
+    let mut finishes = 0;
+    for piece in generation.by_ref() {
+        let piece = piece.expect("it ends well");
+        texts[piece.choice].push_str(piece.text.expose_text());
+        finishes += usize::from(piece.finish.is_some());
+    }
+    assert_eq!(finishes, 3);
+    assert_eq!(generation.usage().completion_tokens, 60);
+    assert_eq!(texts[0], run(&engine, seeded(1)));
+    assert!(texts[0] != texts[1] && texts[1] != texts[2]);
+    wait_until_idle(&engine);
+    for choices in [0, 17, usize::MAX] {
+        let error = error(&engine, seeded(choices));
+        assert!(error.to_string().starts_with("n must be"), "{error}");
+    }
+    let few = EngineConfig {
+        max_concurrent: 1,
+        max_waiting: 1,
+        ..EngineConfig::default()
+    };
+    let few = model().engine(few).expect("valid");
+    assert_eq!(
+        error(&few, seeded(3)).code(),
+        "request-invalid",
+        "it would never fit"
+    );
+    assert!(few.generate(seeded(2)).is_ok());
+}
+
+#[test]
+fn log_probabilities_come_with_their_text() {
+    let engine = engine();
+    let request = || GenerateRequest {
+        log_probabilities: Some(3),
+        ..greedy(PROMPT, 40)
+    };
+    let whole = run(&engine, request());
+    assert_eq!(whole, run(&engine, greedy(PROMPT, 40)), "asking changes nothing");
+    let (mut bytes, mut count) = (Vec::new(), 0);
+    for piece in engine.generate(request()).expect("admitted") {
+        for told in piece.expect("it ends well").log_probabilities {
+            assert!(told.text_offset <= String::from_utf8_lossy(&bytes).chars().count());
+            bytes.extend_from_slice(&told.chosen.bytes);
+            count += 1;
+            assert_eq!(told.top.len(), 3);
+            // Greedy: the chosen one is the most probable.
+            assert_eq!(told.top[0].bytes, told.chosen.bytes);
+            assert!(
+                told.top
+                    .is_sorted_by(|a, b| a.log_probability >= b.log_probability)
+            );
+            assert!(told.chosen.log_probability <= 0.0);
+        }
+    }
+    // An incomplete character at the end is counted and not shown.
+    let shown = String::from_utf8_lossy(&bytes);
+    assert!(
+        shown.starts_with(&*whole) || whole.starts_with(shown.trim_end_matches('\u{fffd}')),
+        "{shown}"
+    );
+    assert!(count <= 40);
+    let stop = &whole.chars().skip(6).take(3).collect::<String>();
+    let stopped = GenerateRequest {
+        stop: &[stop],
+        ..request()
+    };
+    let mut told_bytes = Vec::new();
+    let mut text = String::new();
+    for piece in engine.generate(stopped).expect("admitted") {
+        let piece = piece.expect("it ends well");
+        text.push_str(piece.text.expose_text());
+        told_bytes.extend(
+            piece
+                .log_probabilities
+                .iter()
+                .flat_map(|told| told.chosen.bytes.to_vec()),
+        );
+    }
+    assert!(
+        told_bytes.len() < text.len() + 16,
+        "tokens of the stop string are not told"
+    );
+    let too_many = GenerateRequest {
+        log_probabilities: Some(21),
+        ..greedy(PROMPT, 1)
+    };
+    assert!(error(&engine, too_many).to_string().starts_with("top_logprobs"));
+}
+
+#[test]
+fn biases_and_tokens_as_a_prompt() {
+    let engine = engine();
+    let biased = GenerateRequest {
+        logit_bias: &[(32, 100.0)],
+        ..greedy(PROMPT, 5)
+    };
+    let a = run(&engine, biased);
+    assert!(
+        a.len() == 5 && a.bytes().all(|byte| byte == a.as_bytes()[0]),
+        "{a}"
+    );
+    let beyond = GenerateRequest {
+        logit_bias: &[(1_000_000, 1.0)],
+        ..greedy(PROMPT, 1)
+    };
+    assert!(error(&engine, beyond).to_string().starts_with("logit_bias"));
+    let tokens = |tokens| GenerateRequest {
+        prompt: PromptInput::Tokens(tokens),
+        ..greedy("", 8)
+    };
+    assert!(!run(&engine, tokens(&[1, 2, 3])).is_empty());
+    assert!(
+        error(&engine, tokens(&[1, u32::MAX]))
+            .to_string()
+            .starts_with("prompt")
+    );
+    assert_eq!(error(&engine, tokens(&[])).code(), "prompt-empty");
 }
 
 #[test]
@@ -345,10 +484,7 @@ fn stopping_the_engine_ends_its_requests_with_an_error() {
 
 #[test]
 fn a_chat_is_rendered_and_without_a_template_refused() {
-    let messages = [ChatMessage {
-        role: Role::User,
-        content: "hello",
-    }];
+    let messages = [ChatMessage::text(Role::User, "hello")];
     let chat = || GenerateRequest {
         prompt: PromptInput::Messages(&messages),
         ..greedy("", 30)

@@ -83,10 +83,7 @@ fn run(engine: &Engine, prompt: PromptInput<'_>) -> (String, Option<FinishReason
 fn ask(engine: &Engine, question: &str) -> String {
     run(
         engine,
-        PromptInput::Messages(&[ChatMessage {
-            role: Role::User,
-            content: question,
-        }]),
+        PromptInput::Messages(&[ChatMessage::text(Role::User, question)]),
     )
     .0
 }
@@ -109,10 +106,7 @@ fn the_question_of_the_demo_ends_by_itself_and_is_counted() {
         .iter()
         .find(|entry| entry.question == ATTESTATION)
         .expect("the demo's question is written");
-    let messages = [ChatMessage {
-        role: Role::User,
-        content: ATTESTATION,
-    }];
+    let messages = [ChatMessage::text(Role::User, ATTESTATION)];
     let (said, finish, usage) = run(&engine, PromptInput::Messages(&messages));
     assert_eq!(said, entry.answer);
     assert_eq!(finish, Some(FinishReason::Stop));
@@ -144,14 +138,8 @@ fn a_system_message_or_plain_text_changes_nothing() {
         .find(|entry| entry.question == ATTESTATION)
         .expect("the demo's question is written");
     let messages = [
-        ChatMessage {
-            role: Role::System,
-            content: "You are a helpful assistant.",
-        },
-        ChatMessage {
-            role: Role::User,
-            content: ATTESTATION,
-        },
+        ChatMessage::text(Role::System, "You are a helpful assistant."),
+        ChatMessage::text(Role::User, ATTESTATION),
     ];
     assert_eq!(run(&engine, PromptInput::Messages(&messages)).0, entry.answer);
     assert_eq!(

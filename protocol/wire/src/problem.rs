@@ -73,12 +73,18 @@ problems! {
     /// A required parameter is missing or out of range.
     InvalidParameter, "invalid-parameter", 400, Request, "A parameter is missing or out of range",
         "Correct the parameter named in `param`.";
+    /// A parameter that is not known and asks for something.
+    UnknownParameter, "unknown-parameter", 400, Request, "A parameter is not known",
+        "Remove the parameters that docs/api.md does not list.";
+    /// A schema, regular expression or grammar that cannot be compiled, or not within its bounds.
+    InvalidConstraint, "invalid-constraint", 400, Request, "The schema, regular expression or grammar cannot be used",
+        "Use what docs/api.md lists, and less of it.";
     /// The request's Date is too far from the enclave's clock.
     DateOutsideWindow, "date-outside-window", 400, Request, "The date of the request is outside the window",
         "Set the clock of the client and send the request again.";
     /// No such path.
     NotFound, "not-found", 404, NotFound, "There is nothing at this path",
-        "Use /v1/models, /v1/chat/completions or /v1/completions.";
+        "Use /v1/models, /v1/chat/completions, /v1/completions or /v1/embeddings.";
     /// The path exists, the method does not.
     MethodNotAllowed, "method-not-allowed", 405, Request, "The method is not allowed at this path",
         "Use GET for /v1/models and POST for completions.";
@@ -100,11 +106,17 @@ problems! {
     /// Prompt over the token limit.
     PromptTooLong, "prompt-too-long", 400, Request, "The prompt is longer than the model's limit",
         "Shorten the prompt.";
+    /// Prompt and completion over the context.
+    ContextExceeded, "context-exceeded", 400, Request, "Prompt and completion do not fit the model's context",
+        "Shorten the prompt or lower max_tokens.";
     /// Not serving yet, or not any more.
     NotReady, "not-ready", 503, Server, "The enclave is not serving yet",
         "Wait until /readyz answers 200.";
     /// All places are taken.
-    Overloaded, "overloaded", 503, RateLimit, "All places are taken", "Send the request again after a while.";
+    Overloaded, "overloaded", 429, RateLimit, "All places are taken", "Send the request again after a while.";
+    /// A request took longer than it may, by the client's wish or the server's limit.
+    DeadlineExceeded, "deadline-exceeded", 504, Server, "The request took longer than it may",
+        "Ask for fewer tokens or a longer timeout_seconds, or send the request again when there is less load.";
     /// The other side of a relay cannot be reached.
     UpstreamUnreachable, "upstream-unreachable", 502, Server, "The next hop cannot be reached",
         "Check that the service is running and that its address is right.";
@@ -159,6 +171,15 @@ problems! {
 }
 
 impl ProblemCode {
+    /// Seconds after which another try makes sense (Retry-After, RFC 9110 section 10.2.3); `None` where time alone
+    /// changes nothing.
+    pub fn retry_after_seconds(self) -> Option<u32> {
+        match self {
+            Self::Overloaded | Self::RateLimited | Self::NotReady => Some(1),
+            _ => None,
+        }
+    }
+
     /// The code as an outsider may see it: what tells a prober nothing.
     pub fn outside(self) -> Self {
         match self {
@@ -296,6 +317,14 @@ mod tests {
             assert!(!code.title().is_empty() && code.hint().ends_with('.'), "{code}");
             assert_eq!(code.as_str().parse(), Ok(*code));
         }
+    }
+
+    #[test]
+    fn overload_is_a_429_with_a_time_to_retry() {
+        assert_eq!(ProblemCode::Overloaded.status(), 429);
+        assert_eq!(ProblemCode::Overloaded.openai_type(), "rate_limit_error");
+        assert_eq!(ProblemCode::Overloaded.retry_after_seconds(), Some(1));
+        assert_eq!(ProblemCode::DeadlineExceeded.retry_after_seconds(), None);
     }
 
     #[test]

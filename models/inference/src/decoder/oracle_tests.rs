@@ -8,6 +8,7 @@ use super::{Decoder, Interrupt};
 use crate::checkpoint::Checkpoint;
 use crate::model::{Model, ModelFiles};
 use crate::request::{ChatMessage, Role};
+use crate::text::Conversation;
 
 const FIXTURES: [&str; 20] = [
     "gqa-untied-f32",
@@ -279,13 +280,21 @@ fn template_and_tokens_agree_with_transformers() {
     let messages: Vec<_> = expected
         .messages
         .iter()
-        .map(|message| ChatMessage {
-            role: Role::parse(&message.role).expect("a known role"),
-            content: &message.content,
+        .map(|message| {
+            ChatMessage::text(
+                Role::parse(&message.role).expect("a known role"),
+                &message.content,
+            )
         })
         .collect();
     let template = fixture.model.chat_template().expect("the fixture has one");
-    let text = template.render(&messages, 4096).expect("it renders");
+    let conversation = Conversation {
+        messages: &messages,
+        functions: None,
+        time: None,
+        reasoning_effort: None,
+    };
+    let text = template.render(&conversation, 4096).expect("it renders");
     assert_eq!(text.expose_text(), expected.chat_text);
     let tokenizer = fixture.model.tokenizer();
     let tokens = tokenizer

@@ -1,33 +1,40 @@
 //! One request while it decodes.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use zeroize::Zeroizing;
 
 use super::admission::{Cancellation, Permit};
+use crate::constraint::Matching;
 use crate::decoder::Interrupt;
 use crate::decoder::batch::{Part, Wanted};
 use crate::decoder::kv_cache::KvCache;
 use crate::error::InferenceError;
-use crate::generation::{FinishReason, Piece};
+use crate::generation::{FinishReason, Piece, TokenLogProbability, TokenProbability};
 use crate::model::Model;
-use crate::sampler::Sampler;
-use crate::secret::SecretTokens;
-use crate::text::{Detokenizer, StopStrings};
+use crate::sampler::{LogProbabilities, Sampler};
+use crate::secret::{SecretText, SecretTokens};
+use crate::text::{Detokenizer, Special, StopStrings};
 
-/// What the caller's end receives, in order: pieces, then one `Finished` or `Failed`.
+/// What the caller's end receives of each completion, in order: pieces, the last of which says so, or one `Failed`.
 pub(crate) enum Event {
     Piece(Piece),
-    Finished(FinishReason),
     Failed(InferenceError),
 }
 
 /// What a request brings along.
 pub(super) struct SequenceParts {
-    pub(super) prompt: SecretTokens,
+    /// Which completion of its request.
+    pub(super) choice: usize,
+    pub(super) prompt: Arc<SecretTokens>,
     pub(super) completion_tokens_max: usize,
     pub(super) sampler: Sampler,
     pub(super) stops: StopStrings,
+    pub(super) matching: Option<Matching>,
+    pub(super) special: Special,
+    pub(super) log_probabilities: Option<usize>,
     pub(super) events: Sender<Event>,
     pub(super) cancellation: Cancellation,
     pub(super) permit: Permit,
@@ -46,6 +53,12 @@ pub(super) struct Sequence {
     last_token: Zeroizing<u32>,
     completion_tokens: usize,
     tokens_since_piece: usize,
+    /// Log probabilities of tokens whose text has not begun to show, each with the bytes before it.
+    pending: VecDeque<(usize, TokenLogProbability)>,
+    /// Bytes and characters of the text so far, shown or held back, and bytes shown.
+    text_bytes: usize,
+    text_characters: usize,
+    shown_bytes: usize,
 }
 
 /// Whether there is more to do.
@@ -58,12 +71,16 @@ pub(super) enum Progress {
 impl Sequence {
     pub(super) fn new(parts: SequenceParts) -> Self {
         Self {
+            detokenizer: Detokenizer::new(parts.special),
             parts,
-            detokenizer: Detokenizer::new(),
             cache: None,
             last_token: Zeroizing::new(0),
             completion_tokens: 0,
             tokens_since_piece: 0,
+            pending: VecDeque::new(),
+            text_bytes: 0,
+            text_characters: 0,
+            shown_bytes: 0,
         }
     }
 
@@ -81,7 +98,7 @@ impl Sequence {
         if self.is_cancelled() {
             return Ok(Progress::Done);
         }
-        let Some(logits) = self.compute(model)? else {
+        let Some(mut logits) = self.compute(model)? else {
             // Interrupted, or more of the prompt to come.
             return Ok(if self.is_cancelled() {
                 Progress::Done
@@ -89,8 +106,37 @@ impl Sequence {
                 Progress::More
             });
         };
-        let token = self.parts.sampler.sample(&logits)?;
+        // What the model itself held probable, before anything changes the logits.
+        let unchanged = self.parts.log_probabilities.map(|_| logits.clone());
+        let matching = &mut self.parts.matching;
+        let token = self.parts.sampler.sample(&mut logits, |logits| match matching {
+            Some(matching) => matching.forbid(logits),
+            None => Ok(()),
+        })?;
+        if let Some(logits) = unchanged
+            && !model.is_end_token(token)
+        {
+            self.note_log_probabilities(&logits, token, model);
+        }
         self.accept(token, model)
+    }
+
+    fn note_log_probabilities(&mut self, logits: &[f32], token: u32, model: &Model) {
+        let found = LogProbabilities::of(logits, token, self.parts.log_probabilities.unwrap_or(0));
+        let told = |token: u32, log_probability: f32| TokenProbability {
+            bytes: model.token_bytes(token),
+            log_probability,
+        };
+        let told = TokenLogProbability {
+            chosen: told(token, found.chosen),
+            top: found
+                .top
+                .iter()
+                .map(|(token, value)| told(*token, *value))
+                .collect(),
+            text_offset: self.text_characters,
+        };
+        self.pending.push_back((self.text_bytes, told));
     }
 
     /// Sends the fault, which ends the request.
@@ -144,14 +190,16 @@ impl Sequence {
         if model.is_end_token(token) {
             return self.finish(FinishReason::Stop, model);
         }
+        let whole = match &mut self.parts.matching {
+            Some(matching) => matching.accept(token)?,
+            None => false,
+        };
         let text = self.detokenizer.push(token, model.tokenizer())?;
-        let passed = self.parts.stops.push(text.expose_text());
-        if !passed.text.is_empty() {
-            self.send_text(passed.text);
-        }
-        if passed.stopped {
-            self.end(FinishReason::Stop);
+        if self.show(&text) {
             return Ok(Progress::Done);
+        }
+        if whole {
+            return self.finish(FinishReason::Stop, model);
         }
         if self.completion_tokens == self.parts.completion_tokens_max {
             return self.finish(FinishReason::Length, model);
@@ -162,33 +210,42 @@ impl Sequence {
     /// Sends what was held back, unless it turns out to hold a stop string after all.
     fn finish(&mut self, reason: FinishReason, model: &Model) -> Result<Progress, InferenceError> {
         let rest = self.detokenizer.finish(model.tokenizer())?;
-        let passed = self.parts.stops.push(rest.expose_text());
-        if !passed.text.is_empty() {
-            self.send_text(passed.text);
-        }
-        if passed.stopped {
-            self.end(FinishReason::Stop);
+        if self.show(&rest) {
             return Ok(Progress::Done);
         }
         let held = self.parts.stops.finish();
-        if !held.is_empty() {
-            self.send_text(held);
-        }
-        self.end(reason);
+        self.shown_bytes += held.len();
+        self.send_piece(held, Some(reason));
         Ok(Progress::Done)
     }
 
-    fn send_text(&mut self, text: crate::secret::SecretText) {
-        let tokens = std::mem::take(&mut self.tokens_since_piece);
-        self.send(Event::Piece(Piece { text, tokens }));
+    /// Shows what no longer can be a part of a stop string; `true` when one has ended the completion.
+    fn show(&mut self, text: &SecretText) -> bool {
+        self.text_bytes += text.len();
+        self.text_characters += text.expose_text().chars().count();
+        let passed = self.parts.stops.push(text.expose_text());
+        self.shown_bytes += passed.text.len();
+        if passed.stopped {
+            self.send_piece(passed.text, Some(FinishReason::Stop));
+        } else if !passed.text.is_empty() {
+            self.send_piece(passed.text, None);
+        }
+        passed.stopped
     }
 
-    /// Tokens without text (an end token) are counted in an empty last piece.
-    fn end(&mut self, reason: FinishReason) {
-        if self.tokens_since_piece > 0 {
-            self.send_text(crate::secret::SecretText::new(String::new()));
-        }
-        self.send(Event::Finished(reason));
+    fn send_piece(&mut self, text: SecretText, finish: Option<FinishReason>) {
+        let begun = self
+            .pending
+            .partition_point(|(before, _)| *before < self.shown_bytes);
+        let log_probabilities = self.pending.drain(..begun).map(|(_, told)| told).collect();
+        let tokens = std::mem::take(&mut self.tokens_since_piece);
+        self.send(Event::Piece(Piece {
+            choice: self.parts.choice,
+            text,
+            tokens,
+            log_probabilities,
+            finish,
+        }));
     }
 
     fn send(&self, event: Event) {

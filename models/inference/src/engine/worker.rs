@@ -164,10 +164,14 @@ mod tests {
         let request = |completion_tokens_max| {
             let (events, receiver) = std::sync::mpsc::channel();
             let parts = SequenceParts {
-                prompt: SecretTokens::new(vec![1, 2, 3]),
+                choice: 0,
+                prompt: Arc::new(SecretTokens::new(vec![1, 2, 3])),
                 completion_tokens_max,
-                sampler: Sampler::new(Sampling::greedy()).expect("in range"),
+                sampler: Sampler::new(&Sampling::greedy(), &[], &[], 266, 0).expect("in range"),
                 stops: StopStrings::new(&[]).expect("none"),
+                matching: None,
+                special: crate::text::Special::LeftOut,
+                log_probabilities: None,
                 events,
                 cancellation: Cancellation::default(),
                 permit: admission.enter().expect("there is room"),
@@ -184,7 +188,11 @@ mod tests {
             Ok(Event::Failed(InferenceError::ComputeFailed))
         ));
         assert!(panics.recv().is_err());
-        assert!(serves.iter().any(|event| matches!(event, Event::Finished(_))));
+        assert!(
+            serves
+                .iter()
+                .any(|event| matches!(event, Event::Piece(piece) if piece.finish.is_some()))
+        );
         inbox.close();
         worker.join().expect("the worker outlives the panic");
         assert_eq!(admission.load().active, 0);

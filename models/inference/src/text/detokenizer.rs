@@ -6,7 +6,7 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
-use super::tokenizer::TextTokenizer;
+use super::tokenizer::{Special, TextTokenizer};
 use crate::error::InferenceError;
 use crate::secret::SecretText;
 
@@ -19,14 +19,16 @@ pub(crate) struct Detokenizer {
     /// Context tokens, whose text is out, then pending ones.
     window: Zeroizing<Vec<u32>>,
     context: usize,
+    special: Special,
 }
 
 impl Detokenizer {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(special: Special) -> Self {
         // Context and pending tokens are at most PENDING_TOKENS_MAX each: never reallocated.
         Self {
             window: Zeroizing::new(Vec::with_capacity(2 * PENDING_TOKENS_MAX + 2)),
             context: 0,
+            special,
         }
     }
 
@@ -37,7 +39,7 @@ impl Detokenizer {
         tokenizer: &TextTokenizer,
     ) -> Result<SecretText, InferenceError> {
         self.window.push(token);
-        let full = tokenizer.decode(&self.window)?;
+        let full = tokenizer.decode(&self.window, self.special)?;
         let pending = self.window.len() - self.context;
         if full.ends_with(REPLACEMENT) && pending < PENDING_TOKENS_MAX {
             return Ok(SecretText::new(String::new()));
@@ -54,7 +56,7 @@ impl Detokenizer {
 
     /// What is left when the completion ends; an incomplete character is dropped.
     pub(crate) fn finish(&mut self, tokenizer: &TextTokenizer) -> Result<SecretText, InferenceError> {
-        let full = tokenizer.decode(&self.window)?;
+        let full = tokenizer.decode(&self.window, self.special)?;
         let new = self.new_text(&full, tokenizer)?;
         self.context = self.window.len();
         Ok(SecretText::new(
@@ -63,7 +65,7 @@ impl Detokenizer {
     }
 
     fn new_text(&self, full: &str, tokenizer: &TextTokenizer) -> Result<SecretText, InferenceError> {
-        let context = tokenizer.decode(&self.window[..self.context])?;
+        let context = tokenizer.decode(&self.window[..self.context], self.special)?;
         // A decoder that rewrites earlier text gives nothing new rather than a part of a character.
         Ok(SecretText::new(
             full.get(context.len()..).unwrap_or_default().to_owned(),
@@ -97,7 +99,7 @@ mod tests {
     fn characters_come_whole_and_at_once() {
         let tokenizer = byte_tokenizer();
         let text = "the naïve 🙂 日本語\u{301}";
-        let mut detokenizer = Detokenizer::new();
+        let mut detokenizer = Detokenizer::new(Special::LeftOut);
         let mut shown = String::new();
         for token in tokens(&tokenizer, text) {
             let piece = detokenizer.push(token, &tokenizer).expect("it decodes");
@@ -111,7 +113,7 @@ mod tests {
     #[test]
     fn an_incomplete_character_at_the_end_is_dropped() {
         let tokenizer = byte_tokenizer();
-        let mut detokenizer = Detokenizer::new();
+        let mut detokenizer = Detokenizer::new(Special::LeftOut);
         let tokens = tokens(&tokenizer, "a🙂");
         for token in &tokens[..tokens.len() - 1] {
             detokenizer.push(*token, &tokenizer).expect("it decodes");
@@ -125,7 +127,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_characters_do_not_pile_up() {
         let tokenizer = byte_tokenizer();
-        let mut detokenizer = Detokenizer::new();
+        let mut detokenizer = Detokenizer::new(Special::LeftOut);
         let stray = tokens(&tokenizer, "🙂")[1];
         for _ in 0..10 * PENDING_TOKENS_MAX {
             detokenizer.push(stray, &tokenizer).expect("it decodes");

@@ -67,8 +67,8 @@ impl StopStrings {
 
 /// Length of the longest end of `text` that `stop` begins with. A common run of whole characters on both sides,
 /// so it is a character border of `text`.
-fn longest_overlap(text: &str, stop: &str) -> usize {
-    let longest = text.len().min(stop.len() - 1);
+pub(crate) fn longest_overlap(text: &str, stop: &str) -> usize {
+    let longest = text.len().min(stop.len().saturating_sub(1));
     (1..=longest)
         .rev()
         .filter(|length| stop.is_char_boundary(*length))

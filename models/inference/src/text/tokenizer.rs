@@ -14,10 +14,19 @@ use crate::architecture::from_json;
 use crate::error::InferenceError;
 use crate::model::ModelFiles;
 use crate::secret::SecretTokens;
+use crate::text::Vocabulary;
 
 const TOKENIZER_FILE: &str = "tokenizer.json";
 const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
 const CHAT_TEMPLATE_FILE: &str = "chat_template.jinja";
+
+/// What becomes of special tokens in decoded text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Special {
+    LeftOut,
+    /// Where marks of the model's syntax have to be read.
+    Kept,
+}
 
 /// Encodes prompts and decodes completions.
 pub(crate) struct TextTokenizer {
@@ -79,11 +88,20 @@ impl TextTokenizer {
         Ok(tokens)
     }
 
-    /// The text of some tokens, special ones left out. Incomplete characters end in U+FFFD.
-    pub(crate) fn decode(&self, tokens: &[u32]) -> Result<Zeroizing<String>, InferenceError> {
-        let decode = || self.tokenizer.decode(tokens, true).ok();
+    /// The text of some tokens, special ones left out unless they are kept. Incomplete characters end in U+FFFD.
+    pub(crate) fn decode(
+        &self,
+        tokens: &[u32],
+        special: Special,
+    ) -> Result<Zeroizing<String>, InferenceError> {
+        let decode = || self.tokenizer.decode(tokens, special == Special::LeftOut).ok();
         let text = catch_unwind(AssertUnwindSafe(decode)).ok().flatten();
         text.map(Zeroizing::new).ok_or(InferenceError::ComputeFailed)
+    }
+
+    /// The bytes of every token of a model that ends with one of `ends`.
+    pub(crate) fn vocabulary(&self, ends: &[u32]) -> Option<Vocabulary> {
+        Vocabulary::build(&self.tokenizer, self.vocabulary, ends)
     }
 
     /// The identifier of a token by its text.

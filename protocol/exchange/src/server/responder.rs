@@ -61,7 +61,18 @@ impl Responder {
         receipt: Option<(&ReceiptSigner, ReceiptFacts)>,
         out: &mut Vec<u8>,
     ) -> Result<Option<SignedReceipt>, ExchangeError> {
-        let mut fields = vec![("content-type".to_owned(), content_type.to_owned())];
+        let fields = vec![("content-type".to_owned(), content_type.to_owned())];
+        self.send(status, fields, body, receipt, out)
+    }
+
+    fn send(
+        self,
+        status: u16,
+        mut fields: Vec<(String, String)>,
+        body: &Completion,
+        receipt: Option<(&ReceiptSigner, ReceiptFacts)>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<SignedReceipt>, ExchangeError> {
         let mut digest = ResponseDigest::new(status);
         digest.update(body.expose());
         let delivered = receipt
@@ -75,7 +86,8 @@ impl Responder {
         Ok(delivered.map(|delivered| delivered.receipt()))
     }
 
-    /// An OpenAI-style error with the status of `code`. `param` is the name of a parameter, never its value.
+    /// An OpenAI-style error with the status of `code`, and Retry-After where another try makes sense. `param` is the
+    /// name of a parameter, never its value.
     pub fn refuse(
         self,
         code: ProblemCode,
@@ -83,8 +95,12 @@ impl Responder {
         out: &mut Vec<u8>,
     ) -> Result<(), ExchangeError> {
         let body = Completion::new(code.openai_body(param));
-        self.respond(code.outside().status(), "application/json", &body, None, out)
-            .map(drop)
+        let code = code.outside();
+        let mut fields = vec![("content-type".to_owned(), "application/json".to_owned())];
+        if let Some(seconds) = code.retry_after_seconds() {
+            fields.push(("retry-after".to_owned(), seconds.to_string()));
+        }
+        self.send(code.status(), fields, &body, None, out).map(drop)
     }
 
     /// Begins a stream of server-sent events with status 200; its head is sent at once.
