@@ -18,6 +18,7 @@ use host::{
     error::HostError,
     launch::{Event, supervise},
     log::Sink,
+    measure,
     metrics::Metrics,
     ops, relay, server, tls,
 };
@@ -54,6 +55,8 @@ enum Command {
         #[arg(long, env = "ADYTON_JSON")]
         json: bool,
     },
+    /// Predicts what a launch will be measured as, as reference values for a policy.
+    Measure(measure::Arguments),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -64,12 +67,18 @@ enum Tee {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Launch {
-        tee: Tee::Simulated,
-        config,
-        json,
-    } = Arguments::parse().command;
-    match run(config, Output { json }).await {
+    let (json, result) = match Arguments::parse().command {
+        Command::Launch {
+            tee: Tee::Simulated,
+            config,
+            json,
+        } => (json, run(config, Output { json }).await),
+        Command::Measure(arguments) => {
+            let measured = measure::run(&arguments).map(|text| print!("{text}"));
+            (false, measured)
+        }
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if json {

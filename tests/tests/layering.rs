@@ -12,6 +12,7 @@ const IMPORT_TABLE: &[(&str, &[&str])] = &[
     ("adyton-attestation", &[]),
     ("adyton-audit", &[]),
     ("adyton-inference", &[]),
+    ("adyton-measurement", &[]),
     ("adyton-attester", &["adyton-attestation"]),
     ("adyton-endorser", &["adyton-attestation"]),
     ("adyton-simulated", &["adyton-attestation", "adyton-attester"]),
@@ -27,7 +28,7 @@ const IMPORT_TABLE: &[(&str, &[&str])] = &[
             "adyton-sealed-model",
         ],
     ),
-    ("adyton-host", &["adyton-wire"]),
+    ("adyton-host", &["adyton-wire", "adyton-measurement"]),
     (
         "adyton-client",
         &[
