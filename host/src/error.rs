@@ -47,6 +47,9 @@ pub enum HostError {
     /// The stream between host and enclave broke its framing or ended early.
     #[error("the stream between host and enclave broke")]
     Channel,
+    /// This host cannot launch what was asked for.
+    #[error("{0}")]
+    Unfit(String),
     /// An input cannot be measured.
     #[error("{path}: {source}")]
     Measure {
@@ -79,6 +82,7 @@ impl HostError {
             Self::EnclaveSilent { .. } => "enclave-silent",
             Self::Refused(_) => "refused",
             Self::Channel => "channel",
+            Self::Unfit(_) => "unfit",
             Self::Measure { source, .. } => source.code(),
             Self::Refuted { .. } => "refuted",
         }
@@ -97,6 +101,7 @@ impl HostError {
             }
             Self::Refused(_) => "ask again when /readyz answers 200",
             Self::Channel => "the enclave may have restarted: ask again",
+            Self::Unfit(_) => "`adyton-host doctor` lists what is missing and how to mend it",
             Self::Measure { source, .. } => source.hint(),
             Self::Refuted { .. } => {
                 "cases that were not run need their files: name the folder in ADYTON_FIRMWARE"

@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 pub mod channel;
+pub mod confidential_vm;
 pub mod config;
+pub mod doctor;
 pub mod endorsements;
 pub mod error;
 pub mod launch;
