@@ -17,12 +17,13 @@ use host::{
     confidential_vm::{
         self, arguments,
         bridge::{UnixPath, carry},
+        config::ConfidentialVmConfig,
         machine::check_version,
         processor::MemoryEncryption,
         vsock::{GuestPort, HostPort},
     },
     config::Config,
-    doctor::{self, Doctor},
+    doctor::{self, Check, Doctor},
     error::HostError,
     launch::{Event, supervise},
     log::Sink,
@@ -67,6 +68,9 @@ enum Command {
         /// Print QEMU's command line, one option a line, and launch nothing (snp, tdx).
         #[arg(long)]
         print: bool,
+        /// Launch although `doctor` finds something missing (snp, tdx): for hosts that it misjudges.
+        #[arg(long)]
+        unchecked: bool,
     },
     /// Looks at what this host has of what a confidential machine needs, and says how to mend what is missing.
     #[command(after_help = "Examples:\n  \
@@ -131,15 +135,20 @@ async fn main() -> ExitCode {
             config,
             json,
             print: true,
+            ..
         } => (json, print_command_line(tee, &config)),
         Command::Launch {
-            tee, config, json, ..
+            tee,
+            config,
+            json,
+            unchecked,
+            ..
         } => {
             let output = Output {
                 json,
                 tee: tee.label(),
             };
-            (json, run(tee, config, output).await)
+            (json, run(tee, config, unchecked, output).await)
         }
         Command::Doctor {
             tee,
@@ -227,11 +236,15 @@ fn print_command_line(tee: Tee, config: &Path) -> Result<(), HostError> {
     Ok(())
 }
 
-async fn run(tee: Tee, config: PathBuf, output: Output) -> Result<(), HostError> {
+async fn run(tee: Tee, config: PathBuf, unchecked: bool, output: Output) -> Result<(), HostError> {
     let config = Arc::new(Config::load(&config)?);
     let confidential = tee.confidential();
     if let Some(tee) = confidential {
-        check_version(&config.confidential_vm()?.qemu, tee).await?;
+        let machine = config.confidential_vm()?;
+        check_version(&machine.qemu, tee).await?;
+        if !unchecked {
+            fit(machine, tee)?;
+        }
     }
     let acceptor = tls::acceptor(&config.relay.certificate, &config.relay.private_key)?;
     let (relay_listener, relay_address) = server::bind(config.relay.listen).await?;
@@ -288,6 +301,30 @@ async fn run(tee: Tee, config: PathBuf, output: Output) -> Result<(), HostError>
     let _ = serving.await; // a panic there has printed itself
     let _ = printing.await;
     result
+}
+
+/// Refuses a host that lacks something, naming each.
+fn fit(machine: &ConfidentialVmConfig, tee: confidential_vm::Tee) -> Result<(), HostError> {
+    let doctor = Doctor {
+        root: Path::new("/"),
+        qemu: doctor::ask_qemu(&machine.qemu),
+        machine: Some(machine),
+    };
+    let checks = doctor.examine(tee);
+    let missing: Vec<_> = checks
+        .iter()
+        .filter(|check| !check.passed)
+        .map(Check::line)
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(HostError::Unfit(format!(
+            "this host cannot launch --tee {}\n{}",
+            tee.as_str(),
+            missing.join("\n")
+        )))
+    }
 }
 
 /// Launches the confidential machine and carries its streams.

@@ -35,7 +35,7 @@ pub fn command_line(
     let mut line = CommandLine::new(&text(&config.qemu));
     base(&mut line, config);
     match tee {
-        Tee::Snp => snp(&mut line, config, config.snp.as_ref().ok_or_else(missing)?, host)?,
+        Tee::Snp => snp(&mut line, config.snp.as_ref().ok_or_else(missing)?, host)?,
         Tee::Tdx => tdx(&mut line, config.tdx.as_ref().ok_or_else(missing)?),
     }
     boot(&mut line, config);
@@ -89,12 +89,7 @@ fn machine(guest: &str) -> Properties {
         .with("vmport", "off")
 }
 
-fn snp(
-    line: &mut CommandLine,
-    config: &ConfidentialVmConfig,
-    snp: &SnpConfig,
-    host: Option<MemoryEncryption>,
-) -> Result<(), HostError> {
+fn snp(line: &mut CommandLine, snp: &SnpConfig, host: Option<MemoryEncryption>) -> Result<(), HostError> {
     let unknown = |key: &str| {
         HostError::Config(format!(
             "this processor has no SEV: confidential_vm.snp.{key} must say what the launching one has"
@@ -133,7 +128,6 @@ fn snp(
     line.option("cpu", snp.cpu_model.clone());
     line.properties("machine", machine("tee0"));
     line.properties("object", guest);
-    debug_assert!(config.snp.is_some());
     Ok(())
 }
 
@@ -237,14 +231,11 @@ fn gpus(line: &mut CommandLine, config: &ConfidentialVmConfig) {
 fn console(line: &mut CommandLine, config: &ConfidentialVmConfig) {
     let socket = text(&config.run_directory.join(CONTROL_SOCKET));
     line.properties(
-        "chardev",
-        Properties::of("socket")
-            .with("id", "control0")
-            .with("path", socket)
+        "qmp",
+        Properties::of(&format!("unix:{socket}"))
             .with("server", "on")
             .with("wait", "off"),
     );
-    line.properties("mon", Properties::of("chardev=control0").with("mode", "control"));
     if config.development {
         line.properties(
             "chardev",

@@ -226,6 +226,10 @@ impl ConfidentialVmConfig {
                 return refuse("paths", "must be text without line breaks");
             }
         }
+        // QEMU's short form of a control socket has no way to write one.
+        if self.run_directory.to_str().is_none_or(|text| text.contains(',')) {
+            return refuse("run_directory", "must be without a comma");
+        }
         Ok(())
     }
 
