@@ -80,7 +80,7 @@ fn a_measured_launch_is_pasted_into_a_policy() {
     AppraisalPolicy::from_toml(&policy).expect("a policy");
     assert_eq!(snp.matches("    \"").count(), 2);
 
-    for (name, bytes) in [("table-loader", 1), ("rsdp", 2), ("tables", 3)] {
+    for (name, bytes) in [("table-loader", 1_u8), ("rsdp", 2), ("tables", 3)] {
         fs::write(path(name), [bytes; 64]).expect("written");
     }
     let acpi = folder.path().display().to_string();
