@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use adyton_attestation::AppraisalPolicy;
+use attestation::AppraisalPolicy;
 use harness::deployment::{binary, succeed, workspace};
 use toml::{Table, Value};
 
