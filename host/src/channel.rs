@@ -108,16 +108,23 @@ pub fn listen(directory: &Path) -> Result<UnixListener, HostError> {
         .map_err(HostError::io(format!("create {}", directory.display())))?;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
         .map_err(HostError::io(format!("set the mode of {}", directory.display())))?;
-    let path = directory.join(HOST_SOCKET);
-    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+    bind(&directory.join(HOST_SOCKET))
+}
+
+/// Listens on `path`, which may be left from a host that was killed.
+///
+/// # Errors
+/// [`HostError::Listen`] when somebody serves there.
+pub fn bind(path: &Path) -> Result<UnixListener, HostError> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
         let source = std::io::Error::from(std::io::ErrorKind::AddrInUse);
         return Err(HostError::Listen {
             address: path.display().to_string(),
             source,
         });
     }
-    let _ = std::fs::remove_file(&path); // left by a host that was killed
-    UnixListener::bind(&path).map_err(|source| HostError::Listen {
+    let _ = std::fs::remove_file(path); // left by a host that was killed
+    UnixListener::bind(path).map_err(|source| HostError::Listen {
         address: path.display().to_string(),
         source,
     })

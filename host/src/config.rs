@@ -10,7 +10,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::error::HostError;
+use crate::{confidential_vm::config::ConfidentialVmConfig, error::HostError};
 
 /// The host's configuration file. Relative paths are relative to the file's own folder.
 #[derive(Debug, Deserialize)]
@@ -24,8 +24,12 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// The sockets between host and enclave.
     pub channel: ChannelConfig,
-    /// What is launched.
-    pub enclave: EnclaveConfig,
+    /// What `--tee simulated` launches.
+    #[serde(default)]
+    pub enclave: Option<EnclaveConfig>,
+    /// What `--tee snp` and `--tee tdx` launch.
+    #[serde(default)]
+    pub confidential_vm: Option<ConfidentialVmConfig>,
     /// The cache of vendor endorsements.
     pub endorsements: EndorsementsConfig,
     /// What the enclave lets out: allow-listed log lines and content-free audit records.
@@ -170,7 +174,13 @@ impl Config {
             ("relay.connections_max", config.relay.connections_max as u64),
             ("relay.requests_max", config.relay.requests_max as u64),
             ("relay.idle_seconds_max", config.relay.idle_seconds_max),
-            ("enclave.start_seconds_max", config.enclave.start_seconds_max),
+            (
+                "enclave.start_seconds_max",
+                config
+                    .enclave
+                    .as_ref()
+                    .map_or(1, |enclave| enclave.start_seconds_max),
+            ),
             ("log.log_bytes_max", config.log.log_bytes_max),
         ] {
             if bound == 0 {
@@ -181,16 +191,41 @@ impl Config {
             &mut config.relay.certificate,
             &mut config.relay.private_key,
             &mut config.channel.directory,
-            &mut config.enclave.binary,
-            &mut config.enclave.config,
-            &mut config.enclave.platform,
             &mut config.endorsements.directory,
             &mut config.log.directory,
             &mut config.log.audit_directory,
         ] {
             *path = base.join(&*path);
         }
+        if let Some(enclave) = &mut config.enclave {
+            for path in [&mut enclave.binary, &mut enclave.config, &mut enclave.platform] {
+                *path = base.join(&*path);
+            }
+        }
+        if let Some(machine) = &mut config.confidential_vm {
+            machine.settle(base)?;
+        }
         Ok(config)
+    }
+
+    /// The enclave of `--tee simulated`.
+    ///
+    /// # Errors
+    /// [`HostError::Config`] when the table is missing.
+    pub fn enclave(&self) -> Result<&EnclaveConfig, HostError> {
+        self.enclave
+            .as_ref()
+            .ok_or_else(|| HostError::Config("the table enclave is missing".to_owned()))
+    }
+
+    /// The machine of `--tee snp` and `--tee tdx`.
+    ///
+    /// # Errors
+    /// [`HostError::Config`] when the table is missing.
+    pub fn confidential_vm(&self) -> Result<&ConfidentialVmConfig, HostError> {
+        self.confidential_vm
+            .as_ref()
+            .ok_or_else(|| HostError::Config("the table confidential_vm is missing".to_owned()))
     }
 }
 
@@ -225,11 +260,11 @@ mod tests {
     fn paths_are_relative_to_the_file() {
         let config = Config::parse(SAMPLE, Path::new("/state")).expect("the sample is valid");
         assert_eq!(config.channel.directory, Path::new("/state/channel"));
-        assert_eq!(
-            config.enclave.binary,
-            Path::new("/opt/adyton/adyton-enclave-simulated")
-        );
-        assert_eq!(config.enclave.flavor, Flavor::Tdx);
+        let enclave = config.enclave().expect("the table is there");
+        assert_eq!(enclave.binary, Path::new("/opt/adyton/adyton-enclave-simulated"));
+        assert_eq!(enclave.config, Path::new("/state/config/enclave.toml"));
+        assert_eq!(enclave.flavor, Flavor::Tdx);
+        assert!(config.confidential_vm().is_err());
         assert_eq!(config.relay.requests_max, 256);
     }
 

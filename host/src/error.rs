@@ -1,5 +1,6 @@
 //! What can go wrong on the host, each with a stable code and what to do.
 
+use measurement::MeasureError;
 use wire::ProblemCode;
 
 /// A fault of the host or of what it launches. Carries no content: the host has none.
@@ -46,6 +47,27 @@ pub enum HostError {
     /// The stream between host and enclave broke its framing or ended early.
     #[error("the stream between host and enclave broke")]
     Channel,
+    /// This host cannot launch what was asked for.
+    #[error("{0}")]
+    Unfit(String),
+    /// An input cannot be measured.
+    #[error("{path}: {source}")]
+    Measure {
+        /// The file, or the argument.
+        path: String,
+        /// What is wrong with it.
+        source: MeasureError,
+    },
+    /// Computed digests and reference digests are not the same.
+    #[error("{agreed} of {cases} cases agree\n{lines}")]
+    Refuted {
+        /// One line for each case.
+        lines: String,
+        /// Cases that agree.
+        agreed: usize,
+        /// All cases.
+        cases: usize,
+    },
 }
 
 impl HostError {
@@ -60,6 +82,9 @@ impl HostError {
             Self::EnclaveSilent { .. } => "enclave-silent",
             Self::Refused(_) => "refused",
             Self::Channel => "channel",
+            Self::Unfit(_) => "unfit",
+            Self::Measure { source, .. } => source.code(),
+            Self::Refuted { .. } => "refuted",
         }
     }
 
@@ -76,6 +101,11 @@ impl HostError {
             }
             Self::Refused(_) => "ask again when /readyz answers 200",
             Self::Channel => "the enclave may have restarted: ask again",
+            Self::Unfit(_) => "`adyton-host doctor` lists what is missing and how to mend it",
+            Self::Measure { source, .. } => source.hint(),
+            Self::Refuted { .. } => {
+                "cases that were not run need their files: name the folder in ADYTON_FIRMWARE"
+            }
         }
     }
 

@@ -59,6 +59,7 @@ pub async fn supervise(
 ) -> Result<(), HostError> {
     let mut backoff = BACKOFF_MIN;
     let mut first = true;
+    let start_seconds_max = config.enclave()?.start_seconds_max;
     loop {
         let started = Instant::now();
         let mut child = start(&config)?;
@@ -66,7 +67,7 @@ pub async fn supervise(
             pid: child.id().unwrap_or_default(),
         }));
         let end = tokio::select! {
-            end = watch_child(&config, &mut child, &events) => end,
+            end = watch_child(&config, start_seconds_max, &mut child, &events) => end,
             () = stopped(&mut stop) => {
                 terminate(&mut child).await;
                 events.send_replace(Some(Event::Stopped));
@@ -77,7 +78,7 @@ pub async fn supervise(
             terminate(&mut child).await;
         }
         if first && started.elapsed() < HEALTHY_AFTER && !matches!(end, End::AfterServing(_)) {
-            return Err(end.into_error(&config));
+            return Err(end.into_error(start_seconds_max));
         }
         first = false;
         if started.elapsed() > HEALTHY_AFTER {
@@ -111,18 +112,17 @@ impl End {
         }
     }
 
-    fn into_error(self, config: &Config) -> HostError {
+    fn into_error(self, seconds: u64) -> HostError {
         match self {
             Self::BeforeServing(status) | Self::AfterServing(status) => HostError::EnclaveEnded { status },
-            Self::Silent => HostError::EnclaveSilent {
-                seconds: config.enclave.start_seconds_max,
-            },
+            Self::Silent => HostError::EnclaveSilent { seconds },
         }
     }
 }
 
 fn start(config: &Config) -> Result<Child, HostError> {
     use std::os::unix::fs::OpenOptionsExt;
+    let enclave = config.enclave()?;
     let _ = std::fs::remove_file(config.channel.directory.join(channel::ENCLAVE_SOCKET));
     let log = config.log.directory.join("enclave.stderr");
     let stderr = std::fs::OpenOptions::new()
@@ -132,15 +132,15 @@ fn start(config: &Config) -> Result<Child, HostError> {
         .mode(0o600)
         .open(&log)
         .map_err(HostError::io(format!("open {}", log.display())))?;
-    Command::new(&config.enclave.binary)
+    Command::new(&enclave.binary)
         .env_clear()
         .current_dir("/")
         .arg("run")
-        .args(["--flavor", config.enclave.flavor.as_str()])
+        .args(["--flavor", enclave.flavor.as_str()])
         .arg("--platform")
-        .arg(&config.enclave.platform)
+        .arg(&enclave.platform)
         .arg("--config")
-        .arg(&config.enclave.config)
+        .arg(&enclave.config)
         .arg("--channel")
         .arg(&config.channel.directory)
         .stdin(Stdio::null())
@@ -148,15 +148,17 @@ fn start(config: &Config) -> Result<Child, HostError> {
         .stderr(stderr)
         .kill_on_drop(true)
         .spawn()
-        .map_err(HostError::io(format!(
-            "start {}",
-            config.enclave.binary.display()
-        )))
+        .map_err(HostError::io(format!("start {}", enclave.binary.display())))
 }
 
-async fn watch_child(config: &Config, child: &mut Child, events: &watch::Sender<Option<Event>>) -> End {
+async fn watch_child(
+    config: &Config,
+    start_seconds_max: u64,
+    child: &mut Child,
+    events: &watch::Sender<Option<Event>>,
+) -> End {
     let started = Instant::now();
-    let bound = Duration::from_secs(config.enclave.start_seconds_max);
+    let bound = Duration::from_secs(start_seconds_max);
     let mut answered = false;
     let mut served = false;
     loop {

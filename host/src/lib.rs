@@ -1,4 +1,4 @@
-//! The untrusted host (imports: wire).
+//! The untrusted host (imports: wire, measurement).
 //!
 //! It launches the enclave, relays sealed requests, pipes the enclave's broker connections, keeps vendor
 //! endorsements and what the enclave lets out. It sees ciphertext, sizes and counts. Everything it can get wrong
@@ -7,11 +7,14 @@
 #![forbid(unsafe_code)]
 
 pub mod channel;
+pub mod confidential_vm;
 pub mod config;
+pub mod doctor;
 pub mod endorsements;
 pub mod error;
 pub mod launch;
 pub mod log;
+pub mod measure;
 pub mod metrics;
 pub mod ops;
 pub mod relay;

@@ -5,7 +5,7 @@
 #![allow(clippy::print_stderr, reason = "this binary speaks to an operator")]
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex},
     time::Duration,
@@ -14,10 +14,20 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 use host::{
     channel,
+    confidential_vm::{
+        self, arguments,
+        bridge::{UnixPath, carry},
+        config::ConfidentialVmConfig,
+        machine::check_version,
+        processor::MemoryEncryption,
+        vsock::{GuestPort, HostPort},
+    },
     config::Config,
+    doctor::{self, Check, Doctor},
     error::HostError,
     launch::{Event, supervise},
     log::Sink,
+    measure,
     metrics::Metrics,
     ops, relay, server, tls,
 };
@@ -40,8 +50,10 @@ enum Command {
     /// Launches the enclave, relays to it and keeps it running until SIGTERM or Ctrl-C.
     #[command(after_help = "Examples:\n  \
         adyton-host launch --tee simulated --config host.toml\n  \
-        adyton-host launch --tee simulated --config host.toml --json | jq .event\n\n\
-        The configuration file has the tables relay, ops, broker, channel, enclave, endorsements and log;\n\
+        adyton-host launch --tee simulated --config host.toml --json | jq .event\n  \
+        adyton-host launch --tee snp --config host.toml --print\n\n\
+        The configuration file has the tables relay, ops, broker, channel, endorsements and log, and enclave for a\n\
+        process or confidential_vm for a machine (host/examples/confidential-vm.toml);\n\
         `adyton up` writes one to config/host.toml in its state folder.")]
     Launch {
         /// Kind of machine the enclave runs in.
@@ -53,23 +65,103 @@ enum Command {
         /// One JSON object a line instead of words.
         #[arg(long, env = "ADYTON_JSON")]
         json: bool,
+        /// Print QEMU's command line, one option a line, and launch nothing (snp, tdx).
+        #[arg(long)]
+        print: bool,
+        /// Launch although `doctor` finds something missing (snp, tdx): for hosts that it misjudges.
+        #[arg(long)]
+        unchecked: bool,
     },
+    /// Looks at what this host has of what a confidential machine needs, and says how to mend what is missing.
+    #[command(after_help = "Examples:\n  \
+        adyton-host doctor --tee snp\n  \
+        adyton-host doctor --tee tdx --config host.toml --json | jq 'select(.outcome == \"fail\")'")]
+    Doctor {
+        /// Kind of machine; both when left out.
+        #[arg(long, env = "ADYTON_TEE", value_enum)]
+        tee: Option<DoctorTee>,
+        /// Configuration file: also checks its firmware, huge pages and GPUs.
+        #[arg(long, env = "ADYTON_HOST_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// One JSON object a line instead of words.
+        #[arg(long, env = "ADYTON_JSON")]
+        json: bool,
+        /// Where the host's file system begins.
+        #[arg(long, value_name = "FOLDER", default_value = "/")]
+        root: PathBuf,
+    },
+    /// Predicts what a launch will be measured as, as reference values for a policy.
+    Measure(measure::Arguments),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DoctorTee {
+    /// AMD SEV-SNP.
+    Snp,
+    /// Intel TDX.
+    Tdx,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Tee {
     /// No TEE: a process whose evidence is signed in software under a simulated root. Protects nothing.
     Simulated,
+    /// AMD SEV-SNP.
+    Snp,
+    /// Intel TDX.
+    Tdx,
+}
+
+impl Tee {
+    fn confidential(self) -> Option<confidential_vm::Tee> {
+        match self {
+            Self::Simulated => None,
+            Self::Snp => Some(confidential_vm::Tee::Snp),
+            Self::Tdx => Some(confidential_vm::Tee::Tdx),
+        }
+    }
+
+    fn label(self) -> &'static str {
+        self.confidential()
+            .map_or("SIMULATED", confidential_vm::Tee::as_str)
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Launch {
-        tee: Tee::Simulated,
-        config,
-        json,
-    } = Arguments::parse().command;
-    match run(config, Output { json }).await {
+    let (json, result) = match Arguments::parse().command {
+        Command::Launch {
+            tee,
+            config,
+            json,
+            print: true,
+            ..
+        } => (json, print_command_line(tee, &config)),
+        Command::Launch {
+            tee,
+            config,
+            json,
+            unchecked,
+            ..
+        } => {
+            let output = Output {
+                json,
+                tee: tee.label(),
+            };
+            (json, run(tee, config, unchecked, output).await)
+        }
+        Command::Doctor {
+            tee,
+            config,
+            json,
+            root,
+        } => (json, examine(tee, config.as_deref(), json, &root)),
+        Command::Measure(arguments) => {
+            let measured = measure::run(&arguments).map(|text| print!("{text}"));
+            (false, measured)
+        }
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if json {
@@ -88,8 +180,72 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(config: PathBuf, output: Output) -> Result<(), HostError> {
+/// Prints every check; fails when one did.
+fn examine(tee: Option<DoctorTee>, config: Option<&Path>, json: bool, root: &Path) -> Result<(), HostError> {
+    let config = config.map(Config::load).transpose()?;
+    let machine = config.as_ref().map(Config::confidential_vm).transpose()?;
+    let qemu = machine.map_or(Path::new("/usr/bin/qemu-system-x86_64"), |machine| &machine.qemu);
+    let doctor = Doctor {
+        root,
+        qemu: doctor::ask_qemu(qemu),
+        machine,
+    };
+    let tees = match tee {
+        Some(DoctorTee::Snp) => vec![confidential_vm::Tee::Snp],
+        Some(DoctorTee::Tdx) => vec![confidential_vm::Tee::Tdx],
+        None => vec![confidential_vm::Tee::Snp, confidential_vm::Tee::Tdx],
+    };
+    let mut unfit = Vec::new();
+    for tee in tees {
+        let checks = doctor.examine(tee);
+        for check in &checks {
+            if json {
+                let mut line = check.json();
+                line["tee"] = tee.as_str().into();
+                println!("{line}");
+            } else {
+                println!("{}  {}", tee.as_str(), check.line());
+            }
+        }
+        let failed = checks.iter().filter(|check| !check.passed).count();
+        if failed > 0 {
+            unfit.push(format!(
+                "{} of {} checks failed for {}",
+                failed,
+                checks.len(),
+                tee.as_str()
+            ));
+        }
+    }
+    if unfit.is_empty() {
+        Ok(())
+    } else {
+        Err(HostError::Unfit(unfit.join(", ")))
+    }
+}
+
+fn print_command_line(tee: Tee, config: &Path) -> Result<(), HostError> {
+    let config = Config::load(config)?;
+    let tee = tee
+        .confidential()
+        .ok_or_else(|| HostError::Config("--print is for --tee snp and --tee tdx".to_owned()))?;
+    print!(
+        "{}",
+        arguments::command_line(config.confidential_vm()?, tee, MemoryEncryption::of_host())?
+    );
+    Ok(())
+}
+
+async fn run(tee: Tee, config: PathBuf, unchecked: bool, output: Output) -> Result<(), HostError> {
     let config = Arc::new(Config::load(&config)?);
+    let confidential = tee.confidential();
+    if let Some(tee) = confidential {
+        let machine = config.confidential_vm()?;
+        check_version(&machine.qemu, tee).await?;
+        if !unchecked {
+            fit(machine, tee)?;
+        }
+    }
     let acceptor = tls::acceptor(&config.relay.certificate, &config.relay.private_key)?;
     let (relay_listener, relay_address) = server::bind(config.relay.listen).await?;
     let (ops_listener, ops_address) = server::bind(config.ops.listen).await?;
@@ -137,11 +293,63 @@ async fn run(config: PathBuf, output: Output) -> Result<(), HostError> {
 
     let (events, watched) = watch::channel(None);
     let printing = tokio::spawn(print_events(output, watched));
-    let result = supervise(config, metrics, events, stopped).await;
+    let result = match confidential {
+        None => supervise(config, metrics, events, stopped).await,
+        Some(tee) => confidential_launch(config, tee, metrics, events, stopped).await,
+    };
     stop.send_replace(true);
     let _ = serving.await; // a panic there has printed itself
     let _ = printing.await;
     result
+}
+
+/// Refuses a host that lacks something, naming each.
+fn fit(machine: &ConfidentialVmConfig, tee: confidential_vm::Tee) -> Result<(), HostError> {
+    let doctor = Doctor {
+        root: Path::new("/"),
+        qemu: doctor::ask_qemu(&machine.qemu),
+        machine: Some(machine),
+    };
+    let checks = doctor.examine(tee);
+    let missing: Vec<_> = checks
+        .iter()
+        .filter(|check| !check.passed)
+        .map(Check::line)
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(HostError::Unfit(format!(
+            "this host cannot launch --tee {}\n{}",
+            tee.as_str(),
+            missing.join("\n")
+        )))
+    }
+}
+
+/// Launches the confidential machine and carries its streams.
+async fn confidential_launch(
+    config: Arc<Config>,
+    tee: confidential_vm::Tee,
+    metrics: Arc<Metrics>,
+    events: watch::Sender<Option<Event>>,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), HostError> {
+    let vm = config.confidential_vm()?;
+    let line = arguments::command_line(vm, tee, MemoryEncryption::of_host())?;
+    let to_guest = GuestPort {
+        cid: vm.guest_cid,
+        port: vm.enclave_port,
+    };
+    let from_guest = HostPort::listen(vm.host_port, vm.guest_cid).map_err(|source| HostError::Listen {
+        address: format!("vsock port {}", vm.host_port),
+        source,
+    })?;
+    let enclave_socket = channel::bind(&config.channel.directory.join(channel::ENCLAVE_SOCKET))?;
+    let host_socket = UnixPath(config.channel.directory.join(channel::HOST_SOCKET));
+    tokio::spawn(carry(enclave_socket, Arc::new(to_guest), stopped.clone()));
+    tokio::spawn(carry(from_guest, Arc::new(host_socket), stopped.clone()));
+    confidential_vm::supervise::supervise(Arc::clone(&config), vm, &line, metrics, events, stopped).await
 }
 
 /// Turns `stop` true at the first SIGTERM or SIGINT.
@@ -170,14 +378,14 @@ async fn print_events(output: Output, mut events: watch::Receiver<Option<Event>>
         match event {
             Some(Event::Started { pid }) => {
                 last = Default::default();
-                output.event("started", &json!({"pid": pid, "tee": "SIMULATED"}));
+                output.event("started", &json!({"pid": pid, "tee": output.tee}));
             }
             Some(Event::Status(status)) => {
                 let now = (status.phase.as_str().to_owned(), status.detail_code);
                 if now != last {
                     output.event(
                         "phase",
-                        &json!({"phase": now.0, "detail": now.1, "tee": "SIMULATED"}),
+                        &json!({"phase": now.0, "detail": now.1, "tee": output.tee}),
                     );
                     last = now;
                 }
@@ -194,6 +402,7 @@ async fn print_events(output: Output, mut events: watch::Receiver<Option<Event>>
 #[derive(Clone, Copy)]
 struct Output {
     json: bool,
+    tee: &'static str,
 }
 
 impl Output {

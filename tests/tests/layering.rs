@@ -13,6 +13,7 @@ const IMPORT_TABLE: &[(&str, &[&str])] = &[
     ("adyton-audit", &[]),
     ("adyton-kernels", &[]),
     ("adyton-inference", &["adyton-kernels"]),
+    ("adyton-measurement", &[]),
     ("adyton-attester", &["adyton-attestation"]),
     ("adyton-endorser", &["adyton-attestation"]),
     ("adyton-simulated", &["adyton-attestation", "adyton-attester"]),
@@ -28,7 +29,7 @@ const IMPORT_TABLE: &[(&str, &[&str])] = &[
             "adyton-sealed-model",
         ],
     ),
-    ("adyton-host", &["adyton-wire"]),
+    ("adyton-host", &["adyton-wire", "adyton-measurement"]),
     (
         "adyton-client",
         &[
