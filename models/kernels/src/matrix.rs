@@ -173,7 +173,7 @@ impl Matrix {
                     activations.dense = Dense::new(x, self.inputs, self.isa.dispatch(RowsDense), pool);
                 }
                 Form::Narrow if activations.narrow.is_empty() => {
-                    activations.narrow = Narrow::new(x, self.inputs);
+                    activations.narrow = Narrow::new(x, self.inputs, self.isa, pool);
                 }
                 _ => {}
             }

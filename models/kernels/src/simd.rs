@@ -89,7 +89,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn shr_q<const BITS: u32>(self, a: Self::Q) -> Self::Q;
     /// Adds to each lane the products of its four unsigned codes, below 64, with four signed numbers.
     fn dot(self, sum: Self::I, codes: Self::Q, x: [i8; 4]) -> Self::I;
-    /// The same for codes that are signed bytes with 128 added, `x` being between -127 and 127. What it adds is
+    /// The products of two quads, together where that takes fewer instructions.
+    fn dot_two(self, sum: Self::I, codes: [Self::Q; 2], x: [[i8; 4]; 2]) -> Self::I;
+    /// Whether it does.
+    const HAS_DOT_TWO: bool;
+    /// As [`Self::dot`] for codes that are signed bytes with 128 added, `x` being between -127 and 127. What it adds is
     /// off by [`Self::SIGNED_DOT_OFFSET`] times the sum of `x`.
     fn dot_signed(self, sum: Self::I, codes: Self::Q, x: [i8; 4]) -> Self::I;
     /// See [`Self::dot_signed`].

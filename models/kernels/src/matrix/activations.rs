@@ -14,7 +14,7 @@ use crate::tiles::{TILE_ROWS, TileSource};
 /// Below this a group is zeros: the reciprocal of its scale would overflow.
 const MAGNITUDE_MIN: f32 = 1e-30;
 /// From here on threads share the preparation; below, waking them costs more.
-const ELEMENTS_TO_SHARE: usize = 1 << 15;
+pub(super) const ELEMENTS_TO_SHARE: usize = 1 << 15;
 
 /// Rows in every form that the parts of one matrix need.
 #[derive(Default)]

@@ -38,6 +38,12 @@ pub(super) trait Layout {
         s.dot(dot, quad, x)
     }
 
+    /// Eight products of each output.
+    #[inline(always)]
+    fn dot_two<S: Simd>(s: S, dot: S::I, quads: [S::Q; 2], x: [[i8; 4]; 2]) -> S::I {
+        s.dot_two(dot, quads, x)
+    }
+
     /// Adds one dot; returns the new sum within the block.
     #[inline(always)]
     fn add<S: Simd>(s: S, dot: S::F, scale: S::F, _x_scale: f32, inner: S::F, _sum: &mut S::F) -> S::F {
@@ -93,6 +99,11 @@ impl Layout for Q8_0 {
     #[inline(always)]
     fn dot<S: Simd>(s: S, dot: S::I, quad: S::Q, x: [i8; 4]) -> S::I {
         s.dot_signed(dot, quad, x)
+    }
+
+    #[inline(always)]
+    fn dot_two<S: Simd>(s: S, dot: S::I, quads: [S::Q; 2], x: [[i8; 4]; 2]) -> S::I {
+        s.dot_signed(s.dot_signed(dot, quads[0], x[0]), quads[1], x[1])
     }
 
     #[inline(always)]

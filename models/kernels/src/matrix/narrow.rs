@@ -3,10 +3,11 @@
 //! Tiles take 32 inputs at a time: even and odd places are summed apart, then added to the sum. Fewer than sixteen
 //! rows are filled up with zeros, so that a row alone goes the same way as among others.
 
-use half::bf16;
-
+use super::activations::ELEMENTS_TO_SHARE;
 use super::{Columns, Panels};
-use crate::simd::LANES;
+use crate::isa::{Isa, Kernel};
+use crate::pool::Pool;
+use crate::simd::{LANES, Simd};
 use crate::tiles::{Sums, TILE_ROWS, Tiles};
 
 /// Inputs of a tile.
@@ -23,15 +24,24 @@ pub(super) struct Narrow {
 }
 
 impl Narrow {
-    pub(super) fn new(x: &[f32], inputs: usize) -> Self {
+    pub(super) fn new(x: &[f32], inputs: usize, isa: Isa, pool: &Pool) -> Self {
         let rows = x.len() / inputs;
         // An odd number of cache lines keeps the rows of a tile in different sets.
         let stride = 2 * inputs.next_multiple_of(2 * DEPTH) + 64;
         let mut bytes = vec![0; rows.next_multiple_of(TILE_ROWS) * stride];
-        for (x, bytes) in x.chunks_exact(inputs).zip(bytes.chunks_exact_mut(stride)) {
-            for (x, bytes) in x.iter().zip(bytes.as_chunks_mut().0) {
-                *bytes = bf16::from_f32(*x).to_le_bytes();
-            }
+        let groups = x
+            .chunks(TILE_ROWS * inputs)
+            .zip(bytes.chunks_mut(TILE_ROWS * stride));
+        let work = groups.map(|(x, out)| Round {
+            x,
+            inputs,
+            stride,
+            out,
+        });
+        if x.len() < ELEMENTS_TO_SHARE {
+            work.for_each(|piece| isa.dispatch(piece));
+        } else {
+            pool.run_each(work.collect(), |_, piece| isa.dispatch(piece));
         }
         Self { rows, stride, bytes }
     }
@@ -45,6 +55,40 @@ impl Narrow {
     fn tile(&self, first: usize, input: usize) -> &[u8] {
         &self.bytes[first * self.stride + 2 * input..]
     }
+}
+
+/// Rounds some rows.
+struct Round<'a> {
+    x: &'a [f32],
+    inputs: usize,
+    stride: usize,
+    out: &'a mut [u8],
+}
+
+impl Kernel for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for (x, out) in self
+            .x
+            .chunks_exact(self.inputs)
+            .zip(self.out.chunks_exact_mut(self.stride))
+        {
+            for (x, out) in x.iter().zip(out.as_chunks_mut().0) {
+                *out = round(*x).to_le_bytes();
+            }
+        }
+    }
+}
+
+/// The nearest bf16, ties to even; NaN stays one.
+#[inline(always)]
+fn round(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    let quiet = bits >> 16 | 0x40;
+    (if x.is_nan() { quiet } else { nearest }) as u16
 }
 
 /// The product of `x` with some panels: two panels and two groups of sixteen rows at a time, as the sums of four
@@ -126,4 +170,20 @@ fn whole<'a>(
     }
     last[..pairs.len()].copy_from_slice(pairs);
     last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::bf16;
+
+    #[test]
+    fn rounding_is_that_of_the_type() {
+        let patterns =
+            (0..=u16::MAX).flat_map(|high| [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff].map(|low| (high, low)));
+        for (high, low) in patterns {
+            let x = f32::from_bits(u32::from(high) << 16 | low);
+            assert_eq!(round(x), bf16::from_f32(x).to_bits(), "{x} {:x}", x.to_bits());
+        }
+    }
 }

@@ -118,9 +118,19 @@ fn direct<S: Simd, L: Layout, const R: usize>(
                     }
                 }
                 // Rows are the inner loop: their sums do not wait for each other.
-                for i in part * (8 / L::PARTS)..(part + 1) * (8 / L::PARTS) {
-                    for r in 0..R {
-                        dots[r] = L::dot(s, dots[r], quads[i], x_quads[i][r]);
+                for i in (part * (8 / L::PARTS)..(part + 1) * (8 / L::PARTS)).step_by(2) {
+                    if S::HAS_DOT_TWO {
+                        for r in 0..R {
+                            let x = [x_quads[i][r], x_quads[i + 1][r]];
+                            dots[r] = L::dot_two(s, dots[r], [quads[i], quads[i + 1]], x);
+                        }
+                    } else {
+                        for r in 0..R {
+                            dots[r] = L::dot(s, dots[r], quads[i], x_quads[i][r]);
+                        }
+                        for r in 0..R {
+                            dots[r] = L::dot(s, dots[r], quads[i + 1], x_quads[i + 1][r]);
+                        }
                     }
                 }
                 let scale = L::scale(s, block, j * L::PARTS + part);

@@ -42,7 +42,7 @@ macro_rules! proven {
 /// One intrinsic for both registers.
 macro_rules! both {
     ($intrinsic:path, $($operand:expr),+) => {
-        proven!([$intrinsic($($operand[0]),+), $intrinsic($($operand[1]),+)])
+        proven!([$intrinsic($(($operand)[0]),+), $intrinsic($(($operand)[1]),+)])
     };
 }
 
@@ -53,6 +53,7 @@ impl Simd for Avx2 {
     type P = [__m256i; 2];
 
     const ROWS_DENSE: usize = 4;
+    const HAS_DOT_TWO: bool = true;
     const PANELS_DENSE: usize = 1;
     const SIGNED_DOT_OFFSET: i32 = 0;
 
@@ -280,6 +281,16 @@ impl Simd for Avx2 {
                 ],
             )
         })
+    }
+    #[inline(always)]
+    fn dot_two(self, sum: Self::I, codes: [Self::Q; 2], x: [[i8; 4]; 2]) -> Self::I {
+        let (first, second) = (self.splat_i(quad(x[0])), self.splat_i(quad(x[1])));
+        // Four products of at most 63 * 127 fit 16 bits.
+        let first = both!(_mm256_maddubs_epi16, codes[0], first);
+        let second = both!(_mm256_maddubs_epi16, codes[1], second);
+        let four = both!(_mm256_add_epi16, first, second);
+        let ones = proven!([_mm256_set1_epi16(1); 2]);
+        self.add_i(sum, both!(_mm256_madd_epi16, four, ones))
     }
     #[inline(always)]
     fn dot_signed(self, sum: Self::I, codes: Self::Q, x: [i8; 4]) -> Self::I {

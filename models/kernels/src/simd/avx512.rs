@@ -49,6 +49,7 @@ impl Simd for Avx512 {
     type P = __m512i;
 
     const ROWS_DENSE: usize = 12;
+    const HAS_DOT_TWO: bool = false;
     const PANELS_DENSE: usize = 2;
     // The instruction multiplies unsigned codes, of which 128 is to be taken away.
     const SIGNED_DOT_OFFSET: i32 = -128;
@@ -213,6 +214,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn dot(self, sum: Self::I, codes: Self::Q, x: [i8; 4]) -> Self::I {
         proven!(_mm512_dpbusd_epi32(sum, codes, _mm512_set1_epi32(quad(x))))
+    }
+    #[inline(always)]
+    fn dot_two(self, sum: Self::I, codes: [Self::Q; 2], x: [[i8; 4]; 2]) -> Self::I {
+        self.dot(self.dot(sum, codes[0], x[0]), codes[1], x[1])
     }
     #[inline(always)]
     fn dot_signed(self, sum: Self::I, codes: Self::Q, x: [i8; 4]) -> Self::I {

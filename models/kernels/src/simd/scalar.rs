@@ -25,6 +25,7 @@ impl Simd for Scalar {
     type P = [u8; 32];
 
     const ROWS_DENSE: usize = 1;
+    const HAS_DOT_TWO: bool = false;
     const PANELS_DENSE: usize = 1;
     const SIGNED_DOT_OFFSET: i32 = 0;
 
@@ -185,6 +186,10 @@ impl Simd for Scalar {
             }
         }
         sum
+    }
+    #[inline(always)]
+    fn dot_two(self, sum: Self::I, codes: [Self::Q; 2], x: [[i8; 4]; 2]) -> Self::I {
+        self.dot(self.dot(sum, codes[0], x[0]), codes[1], x[1])
     }
     #[inline(always)]
     fn dot_signed(self, mut sum: Self::I, codes: Self::Q, x: [i8; 4]) -> Self::I {
