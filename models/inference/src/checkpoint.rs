@@ -1,15 +1,19 @@
 //! The tensors of a checkpoint, one file or sharded, each taken once under its expected name and shape.
 
-mod convert;
+mod experts;
 mod header;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Tensor};
+use kernels::{Format, Part, blocks};
 use serde::Deserialize;
 
-use self::header::WeightType;
+pub(crate) use self::experts::mxfp4_value;
+use self::header::Stored;
 use crate::architecture::from_json;
+use crate::decoder::ops::Weights;
 use crate::error::InferenceError;
 use crate::model::ModelFiles;
 
@@ -22,9 +26,9 @@ pub(crate) struct Checkpoint<'a> {
 }
 
 struct RawTensor<'a> {
-    weight_type: Option<WeightType>,
+    stored: Stored,
     shape: Vec<usize>,
-    bytes: &'a [u8],
+    bytes: Cow<'a, [u8]>,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +37,23 @@ struct Index {
 }
 
 impl<'a> Checkpoint<'a> {
+    /// Without tensors yet.
+    pub(crate) fn empty() -> Self {
+        Self {
+            tensors: BTreeMap::new(),
+        }
+    }
+
+    /// Adds weights whose bytes fit their shape.
+    pub(crate) fn insert(&mut self, name: String, format: Format, shape: Vec<usize>, bytes: Cow<'a, [u8]>) {
+        let tensor = RawTensor {
+            stored: Stored::Weights(format),
+            shape,
+            bytes,
+        };
+        self.tensors.insert(name, tensor);
+    }
+
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
     pub(crate) fn open(files: &ModelFiles<'a>) -> Result<Self, InferenceError> {
         let Some(index) = files.optional(INDEX_FILE) else {
@@ -59,47 +80,80 @@ impl<'a> Checkpoint<'a> {
         Ok(Self { tensors })
     }
 
-    /// A vector of `length`, in f32.
-    pub(crate) fn vector(&mut self, name: &str, length: usize) -> Result<Tensor, InferenceError> {
-        self.vectors(&[(name, length)])
+    /// Numbers of any shape, in f32.
+    pub(crate) fn floats(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, InferenceError> {
+        let (format, bytes) = self.take(name, shape)?;
+        let mut values = vec![0.0; shape.iter().product()];
+        blocks::decode_row(format, &bytes, &mut values)
+            .map_err(|error| mismatch(name, &error.to_string()))?;
+        Ok(values)
     }
 
     /// Vectors one after the other, in f32.
     pub(crate) fn vectors(&mut self, parts: &[(&str, usize)]) -> Result<Tensor, InferenceError> {
         let total: usize = parts.iter().map(|(_, length)| length).sum();
-        let raw = parts
-            .iter()
-            .map(|(name, length)| self.take(name, &[*length]))
-            .collect::<Result<Vec<_>, _>>()?;
-        Tensor::from_vec(convert::to_f32(&raw), total, &Device::Cpu).map_err(|_| unloadable(parts))
+        let mut values = Vec::with_capacity(total);
+        for (name, length) in parts {
+            values.extend(self.floats(name, &[*length])?);
+        }
+        Tensor::from_vec(values, total, &Device::Cpu).map_err(|_| unloadable(parts))
     }
 
-    /// Matrices of `(rows, columns)` stacked by rows, so that one product computes all. In bf16 when all of
-    /// them are, else in f32.
-    pub(crate) fn matrices(
+    /// Matrices of `(rows, columns)` stacked by rows, so that one product computes all.
+    pub(crate) fn weights(
         &mut self,
         parts: &[(&str, usize)],
         columns: usize,
-    ) -> Result<Tensor, InferenceError> {
-        let shape = (parts.iter().map(|(_, rows)| rows).sum::<usize>(), columns);
-        let raw = parts
+    ) -> Result<Weights, InferenceError> {
+        let taken = parts
             .iter()
-            .map(|(name, rows)| self.take(name, &[*rows, columns]))
-            .collect::<Result<Vec<_>, _>>()?;
-        let tensor = if raw
+            .map(|(name, rows)| Ok((*rows, self.take(name, &[*rows, columns])?)))
+            .collect::<Result<Vec<_>, InferenceError>>()?;
+        let packed: Vec<Part<'_>> = taken
             .iter()
-            .all(|(weight_type, _)| *weight_type == WeightType::Bf16)
-        {
-            Tensor::from_vec(convert::to_bf16(&raw), shape, &Device::Cpu)
-        } else {
-            Tensor::from_vec(convert::to_f32(&raw), shape, &Device::Cpu)
-        };
-        tensor.map_err(|_| unloadable(parts))
+            .map(|(rows, (format, bytes))| Part {
+                format: *format,
+                bytes,
+                outputs: *rows,
+            })
+            .collect();
+        let name = parts.first().map_or("", |(name, _)| name);
+        Weights::pack(&packed, columns).map_err(|error| mismatch(name, &error.to_string()))
+    }
+
+    /// Whether a tensor is there and was not taken yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Adds `prefix` to every name where none has it: a model saved without its head lacks it.
+    pub(crate) fn add_missing_prefix(&mut self, prefix: &str) {
+        if !self.tensors.keys().any(|name| name.starts_with(prefix)) {
+            let tensors = std::mem::take(&mut self.tensors);
+            let renamed = tensors
+                .into_iter()
+                .map(|(name, tensor)| (format!("{prefix}{name}"), tensor));
+            self.tensors = renamed.collect();
+        }
+    }
+
+    /// Changes names to those that the architecture expects.
+    pub(crate) fn rename(&mut self, rename: impl Fn(&str) -> Option<String>) {
+        let tensors = std::mem::take(&mut self.tensors);
+        let renamed = tensors
+            .into_iter()
+            .map(|(name, tensor)| (rename(&name).unwrap_or(name), tensor));
+        self.tensors = renamed.collect();
     }
 
     /// Leaves a tensor out that older checkpoints carry and nothing reads.
     pub(crate) fn ignore(&mut self, name: &str) {
         self.tensors.remove(name);
+    }
+
+    /// As [`Self::ignore`], every tensor whose name begins so.
+    pub(crate) fn ignore_prefix(&mut self, prefix: &str) {
+        self.tensors.retain(|name, _| !name.starts_with(prefix));
     }
 
     /// What was not taken would silently change the result: refused.
@@ -110,8 +164,25 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
-    /// A tensor of exactly that name and shape; each can be taken once.
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<(WeightType, &'a [u8]), InferenceError> {
+    /// The weights of exactly that name and shape; each can be taken once.
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<(Format, Cow<'a, [u8]>), InferenceError> {
+        let tensor = self.take_any(name, shape)?;
+        match tensor.stored {
+            Stored::Weights(format) => Ok((format, tensor.bytes)),
+            Stored::Bytes | Stored::Other => Err(mismatch(name, "is of a type that no weights have")),
+        }
+    }
+
+    /// The bytes of exactly that name and shape.
+    fn take_bytes(&mut self, name: &str, shape: &[usize]) -> Result<Cow<'a, [u8]>, InferenceError> {
+        let tensor = self.take_any(name, shape)?;
+        match tensor.stored {
+            Stored::Bytes => Ok(tensor.bytes),
+            Stored::Weights(_) | Stored::Other => Err(mismatch(name, "is not of bytes")),
+        }
+    }
+
+    fn take_any(&mut self, name: &str, shape: &[usize]) -> Result<RawTensor<'a>, InferenceError> {
         let tensor = self
             .tensors
             .remove(name)
@@ -122,10 +193,7 @@ impl<'a> Checkpoint<'a> {
                 &format!("has shape {:?}, expected {shape:?}", tensor.shape),
             ));
         }
-        let weight_type = tensor.weight_type;
-        let weight_type =
-            weight_type.ok_or_else(|| mismatch(name, "has a type other than F32, F16, BF16"))?;
-        Ok((weight_type, tensor.bytes))
+        Ok(tensor)
     }
 }
 
@@ -138,9 +206,9 @@ fn open_file<'a>(name: &str, file: &'a [u8]) -> Result<BTreeMap<String, RawTenso
         (
             tensor,
             RawTensor {
-                weight_type: entry.weight_type,
+                stored: entry.stored,
                 shape: entry.shape,
-                bytes: &file[entry.range],
+                bytes: Cow::Borrowed(&file[entry.range]),
             },
         )
     });

@@ -1,48 +1,54 @@
-//! The decoder: token identifiers and a cache in, logits of the next token out.
+//! The decoder: tokens and caches in, logits of the next tokens out.
 //!
-//! Activations are f32 throughout. One call advances one sequence by any number of tokens (prefill) or by
-//! one (decode); attention sees what the cache holds and what is given, so that a prompt may come in parts.
+//! Activations are f32 throughout. One pass advances a batch of sequences, each by any number of tokens (prefill)
+//! or by one (decode); attention sees what the cache of its sequence holds and what is given, so that a prompt may
+//! come in parts.
 //!
 //! 1. embedding row of each token
-//! 2. per layer: norm, fused query-key-value product, rotary positions, cache, attention, output product, sum;
-//!    norm, fused gate-up product, gated activation, down product, sum
-//! 3. norm and head of the last token only
+//! 2. per layer: norm, fused query-key-value product, norms per head, rotary positions, cache, attention, output
+//!    product, sum; norm, gated MLP or experts, sum
+//! 3. norm and head of the rows whose logits are wanted
 
 mod attention;
-mod linear;
-mod ops;
+pub(crate) mod batch;
+pub(crate) mod linear;
+mod mlp;
+pub(crate) mod ops;
 
 pub(crate) mod kv_cache;
 
 #[cfg(test)]
 mod oracle_tests;
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 
 use self::attention::Attention;
-use self::kv_cache::KvCache;
+use self::batch::{Part, Rows};
 use self::linear::Linear;
-use self::ops::{RmsNorm, Rotation, gated_silu};
+use self::mlp::Mlp;
+use self::ops::{RmsNorm, RotaryTable, Rotation, Weights, softcap};
 use crate::checkpoint::Checkpoint;
-use crate::config::DecoderConfig;
+use crate::config::{DecoderConfig, LayerConfig};
 use crate::error::InferenceError;
 
 /// Weights and shape of a model; nothing in it changes.
 pub(crate) struct Decoder {
     config: DecoderConfig,
-    inverse_frequencies: Vec<f32>,
-    embedding: Tensor,
+    tables: Vec<RotaryTable>,
+    embedding: Weights,
     layers: Vec<Layer>,
     norm: RmsNorm,
-    head: Linear,
+    head: Option<Linear>,
 }
 
 struct Layer {
     attention_norm: RmsNorm,
     attention: Attention,
+    after_attention: Option<RmsNorm>,
     mlp_norm: RmsNorm,
-    gate_up: Linear,
-    down: Linear,
+    mlp: Mlp,
+    after_mlp: Option<RmsNorm>,
+    rope: Option<usize>,
 }
 
 /// Asked between layers; a forward pass that is no longer wanted ends early.
@@ -50,36 +56,54 @@ pub(crate) trait Interrupt {
     fn is_interrupted(&self) -> bool;
 }
 
+/// Whether a model ends in logits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Head {
+    /// A language model.
+    Logits,
+    /// An embedding model: the hidden states are what is wanted.
+    None,
+}
+
 impl Decoder {
     /// Takes every tensor that the config implies, and refuses a checkpoint that holds others.
     pub(crate) fn load(
         config: DecoderConfig,
         mut checkpoint: Checkpoint<'_>,
+        head: Head,
     ) -> std::result::Result<Self, InferenceError> {
+        if head == Head::None {
+            checkpoint.add_missing_prefix("model.");
+        }
         let hidden = config.hidden;
-        let embedding = checkpoint.matrices(&[("model.embed_tokens.weight", config.vocabulary)], hidden)?;
-        let layers = (0..config.layers)
-            .map(|layer| Layer::load(&config, &mut checkpoint, &format!("model.layers.{layer}")))
+        let embedding = checkpoint.weights(&[("model.embed_tokens.weight", config.vocabulary)], hidden)?;
+        let layers = config
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(index, layer)| {
+                Layer::load(&config, layer, &mut checkpoint, &format!("model.layers.{index}"))
+            })
             .collect::<std::result::Result<_, _>>()?;
-        let norm = RmsNorm::new(
-            checkpoint.vector("model.norm.weight", hidden)?,
-            config.norm_epsilon,
-        );
-        let head = if config.tied_embeddings {
+        let norm = checkpoint.floats("model.norm.weight", &[hidden])?;
+        let norm = RmsNorm::new(norm, config.norm_offset, config.norm_epsilon);
+        let head = if config.tied_embeddings || head == Head::None {
             checkpoint.ignore("lm_head.weight");
-            embedding.clone()
+            (head == Head::Logits).then(|| Linear::new(embedding.clone()))
         } else {
-            checkpoint.matrices(&[("lm_head.weight", config.vocabulary)], hidden)?
+            Some(Linear::new(
+                checkpoint.weights(&[("lm_head.weight", config.vocabulary)], hidden)?,
+            ))
         };
         checkpoint.finish()?;
-        let inverse_frequencies = config.rope.inverse_frequencies(config.head_dim);
+        let tables = config.ropes.iter().map(RotaryTable::new).collect();
         Ok(Self {
             config,
-            inverse_frequencies,
+            tables,
             embedding,
             layers,
             norm,
-            head: Linear::new(head, None),
+            head,
         })
     }
 
@@ -88,103 +112,152 @@ impl Decoder {
         &self.config
     }
 
-    /// Advances the sequence of `cache` by `tokens` and returns the logits after the last of them, or `None`
-    /// when interrupted. The cache then holds an unfinished step and must be dropped.
-    pub(crate) fn logits(
+    /// Advances every part and returns the logits that each wants, or `None` when interrupted.
+    pub(crate) fn forward(
         &self,
-        tokens: &[u32],
-        cache: &mut KvCache,
+        parts: &mut [Part<'_>],
         interrupt: &dyn Interrupt,
-    ) -> Result<Option<Tensor>> {
-        let Some(hidden) = self.advance(tokens, cache, interrupt)? else {
+    ) -> Result<Option<Vec<Option<Tensor>>>> {
+        let singles: Vec<bool> = parts
+            .iter()
+            .map(|part| part.logits == batch::Wanted::Last)
+            .collect();
+        let Some(states) = self.last_states(parts, interrupt)? else {
             return Ok(None);
         };
-        let last = hidden.narrow(0, tokens.len() - 1, 1)?;
-        self.head
-            .forward(&self.norm.forward(&last)?)?
-            .squeeze(0)
+        let Some(states) = states else {
+            return Ok(Some(singles.iter().map(|_| None).collect()));
+        };
+        let (states, counts) = states;
+        let logits = match &self.head {
+            Some(head) => head.forward(&states)?,
+            None => candle_core::bail!("the model has no head"),
+        };
+        let logits = match self.config.logit_softcap {
+            Some(cap) => softcap(&logits, cap)?,
+            None => logits,
+        };
+        let mut first = 0;
+        let mut of_part = |(count, single): (&usize, &bool)| {
+            if *count == 0 {
+                return Ok(None);
+            }
+            let rows = logits.narrow(0, first, *count)?;
+            first += count;
+            if *single {
+                rows.squeeze(0).map(Some)
+            } else {
+                Ok(Some(rows))
+            }
+        };
+        counts
+            .iter()
+            .zip(&singles)
+            .map(&mut of_part)
+            .collect::<Result<_>>()
             .map(Some)
     }
 
-    /// As [`Self::logits`], for a part of the prompt that is not the last: no logits are computed.
-    pub(crate) fn advance(
+    /// As [`Self::forward`], the normed hidden states instead of logits: all wanted rows, and how many of each part.
+    /// The inner `None` is a pass that wants none.
+    #[allow(
+        clippy::type_complexity,
+        reason = "interrupted, nothing wanted, or the rows with their counts"
+    )]
+    pub(crate) fn last_states(
         &self,
-        tokens: &[u32],
-        cache: &mut KvCache,
+        parts: &mut [Part<'_>],
         interrupt: &dyn Interrupt,
-    ) -> Result<Option<Tensor>> {
-        cache.check_room(tokens.len())?;
-        // The lookup of the tensor library takes `u32::MAX` for a row of zeros.
-        if tokens
+    ) -> Result<Option<Option<(Tensor, Vec<usize>)>>> {
+        let mut rows = Rows::new(parts, &self.config)?;
+        let rotations: Vec<Rotation> = self
+            .tables
             .iter()
-            .any(|token| *token as usize >= self.config.vocabulary)
-        {
-            bail!("a token is beyond the vocabulary");
+            .map(|table| Rotation::new(table, rows.positions()))
+            .collect();
+        let mut hidden = self.embedding.rows(&rows.tokens())?;
+        if self.config.embedding_scale != 1.0 {
+            hidden = (hidden * f64::from(self.config.embedding_scale))?;
         }
-        let rotation = Rotation::new(&self.inverse_frequencies, cache.len(), tokens.len())?;
-        let rows = self
-            .embedding
-            .index_select(&Tensor::new(tokens, &Device::Cpu)?, 0)?;
-        let mut hidden = rows.to_dtype(DType::F32)?;
         for (index, layer) in self.layers.iter().enumerate() {
             if interrupt.is_interrupted() {
                 return Ok(None);
             }
-            hidden = layer.forward(&hidden, &rotation, cache, index)?;
+            hidden = layer.forward(&hidden, &rotations, &mut rows, index)?;
         }
-        cache.advance(tokens.len());
-        Ok(Some(hidden))
+        let wanted = rows.wanted();
+        rows.advance();
+        let picked = wanted
+            .iter()
+            .filter(|range| !range.is_empty())
+            .map(|range| hidden.narrow(0, range.start, range.len()))
+            .collect::<Result<Vec<_>>>()?;
+        if picked.is_empty() {
+            return Ok(Some(None));
+        }
+        let states = self.norm.forward(&Tensor::cat(&picked, 0)?)?;
+        let counts = wanted.iter().map(ExactSizeIterator::len).collect();
+        Ok(Some(Some((states, counts))))
     }
 }
 
 impl Layer {
     fn load(
         config: &DecoderConfig,
+        layer: &LayerConfig,
         checkpoint: &mut Checkpoint<'_>,
         prefix: &str,
     ) -> std::result::Result<Self, InferenceError> {
-        let hidden = config.hidden;
         let norm = |checkpoint: &mut Checkpoint<'_>, name: &str| {
-            let weight = checkpoint.vector(&format!("{prefix}.{name}.weight"), hidden)?;
-            Ok(RmsNorm::new(weight, config.norm_epsilon))
+            let weight = checkpoint.floats(&format!("{prefix}.{name}.weight"), &[config.hidden])?;
+            Ok::<_, InferenceError>(RmsNorm::new(weight, config.norm_offset, config.norm_epsilon))
         };
         let attention_norm = norm(checkpoint, "input_layernorm")?;
-        let mlp_norm = norm(checkpoint, "post_attention_layernorm")?;
-        let attention = Attention::load(config, checkpoint, &format!("{prefix}.self_attn"))?;
+        // Gemma's name for the norm after attention is the one that others have for the norm before the MLP.
+        let (after_attention, mlp_norm, after_mlp) = if config.norms_after {
+            (
+                Some(norm(checkpoint, "post_attention_layernorm")?),
+                norm(checkpoint, "pre_feedforward_layernorm")?,
+                Some(norm(checkpoint, "post_feedforward_layernorm")?),
+            )
+        } else {
+            (None, norm(checkpoint, "post_attention_layernorm")?, None)
+        };
+        let attention = Attention::load(config, layer, checkpoint, &format!("{prefix}.self_attn"))?;
         // Checkpoints of the first Llama carry the frequencies that the config implies.
         checkpoint.ignore(&format!("{prefix}.self_attn.rotary_emb.inv_freq"));
-        let (gate, up) = (format!("{prefix}.mlp.gate_proj"), format!("{prefix}.mlp.up_proj"));
-        let gate_up = [
-            (gate.as_str(), config.intermediate),
-            (up.as_str(), config.intermediate),
-        ];
-        let gate_up = Linear::load(checkpoint, &gate_up, hidden, config.mlp_bias)?;
-        let down = format!("{prefix}.mlp.down_proj");
-        let down = Linear::load(
-            checkpoint,
-            &[(&down, hidden)],
-            config.intermediate,
-            config.mlp_bias,
-        )?;
+        let mlp = Mlp::load(config, &layer.mlp, checkpoint, &format!("{prefix}.mlp"))?;
         Ok(Self {
             attention_norm,
             attention,
+            after_attention,
             mlp_norm,
-            gate_up,
-            down,
+            mlp,
+            after_mlp,
+            rope: layer.rope,
         })
     }
 
     fn forward(
         &self,
         hidden: &Tensor,
-        rotation: &Rotation,
-        cache: &mut KvCache,
+        rotations: &[Rotation],
+        rows: &mut Rows<'_, '_>,
         index: usize,
     ) -> Result<Tensor> {
-        let normed = self.attention_norm.forward(hidden)?;
-        let hidden = (hidden + self.attention.forward(&normed, rotation, cache, index)?)?;
-        let gate_up = self.gate_up.forward(&self.mlp_norm.forward(&hidden)?)?;
-        &hidden + self.down.forward(&gated_silu(&gate_up)?)?
+        let rotation = self.rope.map(|rope| &rotations[rope]);
+        let attended =
+            self.attention
+                .forward(&self.attention_norm.forward(hidden)?, rotation, rows, index)?;
+        let hidden = (hidden + normed(attended, &self.after_attention)?)?;
+        let output = self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?;
+        &hidden + normed(output, &self.after_mlp)?
+    }
+}
+
+fn normed(x: Tensor, norm: &Option<RmsNorm>) -> Result<Tensor> {
+    match norm {
+        Some(norm) => norm.forward(&x),
+        None => Ok(x),
     }
 }

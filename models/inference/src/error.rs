@@ -137,10 +137,12 @@ impl InferenceError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::FileMissing { .. } => {
-                "give the whole Hugging Face directory: config.json, tokenizer.json, *.safetensors"
+                "give the whole Hugging Face directory (config.json, tokenizer.json, *.safetensors), or one GGUF file"
             }
             Self::FileMalformed { .. } => "download the checkpoint again and compare its checksums",
-            Self::Unsupported { .. } => "use a Llama-architecture checkpoint in safetensors form",
+            Self::Unsupported { .. } => {
+                "use a family, a form and options that models/inference/README.md lists"
+            }
             Self::TensorMismatch { .. } => "config.json and the weights belong to different models",
             Self::EngineConfigInvalid { .. } => "correct the engine limits of the deployment",
             Self::RequestInvalid { .. } => "correct the parameter and send the request again",

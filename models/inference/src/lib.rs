@@ -1,4 +1,5 @@
-//! Tokens in, tokens out: a Llama-architecture decoder, its tokenizer, its sampler and its scheduler.
+//! Tokens in, tokens out: one decoder for many families, its tokenizer, its sampler and its scheduler; and texts
+//! in, vectors out ([`Embedder`]).
 //!
 //! The data flow, in the order of the modules:
 //!
@@ -21,9 +22,11 @@ mod checkpoint;
 mod config;
 mod constraint;
 mod decoder;
+mod embedding;
 mod engine;
 mod error;
 mod generation;
+mod gguf;
 pub mod limits;
 mod model;
 mod request;
@@ -33,6 +36,7 @@ mod secret_json;
 mod text;
 mod tools;
 
+pub use embedding::{Embedder, Embedding};
 pub use engine::{Engine, EngineConfig, EngineLoad};
 pub use error::InferenceError;
 pub use generation::{FinishReason, Generation, Piece, TokenLogProbability, TokenProbability, Usage};

@@ -20,3 +20,5 @@ pub const TOOLS_MAX: usize = 128;
 pub const TOOLS_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a function's name, as OpenAI publishes it.
 pub const TOOL_NAME_BYTES_MAX: usize = 64;
+/// Bytes of a text that is embedded, with the model's default prompt.
+pub const EMBEDDING_TEXT_BYTES_MAX: usize = 1 << 20;

@@ -9,12 +9,14 @@ use zeroize::Zeroizing;
 use crate::architecture::{Architecture, CONFIG_FILE, TokenIds, from_json};
 use crate::checkpoint::Checkpoint;
 use crate::constraint::ConstraintCompiler;
-use crate::decoder::Decoder;
+use crate::decoder::{Decoder, Head};
 use crate::engine::{Engine, EngineConfig};
 use crate::error::InferenceError;
+use crate::gguf::GgufModel;
 use crate::text::{ChatTemplate, Special, TextTokenizer, TokenizerFiles, Vocabulary};
 use crate::tools::ToolSyntax;
 
+const GGUF_SUFFIX: &str = ".gguf";
 const GENERATION_CONFIG_FILE: &str = "generation_config.json";
 
 /// The bytes of a checkpoint directory by file name, borrowed.
@@ -29,13 +31,27 @@ impl<'a> ModelFiles<'a> {
         Self::default()
     }
 
-    /// Adds a file; names have no folder part. Files that a model does not need are never read.
+    /// Adds a file. Names have no folder part, except those of embedding models (`1_Pooling/config.json`). Files
+    /// that a model does not need are never read.
     pub fn insert(&mut self, name: &'a str, bytes: &'a [u8]) {
         self.files.insert(name, bytes);
     }
 
     pub(crate) fn optional(&self, name: &str) -> Option<&'a [u8]> {
         self.files.get(name).copied()
+    }
+
+    /// The one file in GGUF form, if the model is one.
+    fn gguf(&self) -> Result<Option<(&'a str, &'a [u8])>, InferenceError> {
+        let mut files = self.files.iter().filter(|(name, _)| name.ends_with(GGUF_SUFFIX));
+        match (files.next(), files.next()) {
+            (Some(_), Some((second, _))) => Err(InferenceError::Unsupported {
+                what: "a second GGUF file",
+                found: second.chars().take(200).collect(),
+                supported: "a model in one file",
+            }),
+            (first, _) => Ok(first.map(|(name, bytes)| (*name, *bytes))),
+        }
     }
 
     pub(crate) fn required(&self, name: &str) -> Result<&'a [u8], InferenceError> {
@@ -82,21 +98,42 @@ impl Model {
     /// Validates and loads. The weights are copied and converted: `files` is not needed afterwards.
     ///
     /// Read are `config.json`, `tokenizer.json`, `model.safetensors` (or `model.safetensors.index.json` and its
-    /// shards), and where they exist `tokenizer_config.json`, `chat_template.jinja`, `generation_config.json`.
+    /// shards), and where they exist `tokenizer_config.json`, `chat_template.jinja`, `generation_config.json`. A
+    /// single file whose name ends in `.gguf` has all of it.
     pub fn load(files: &ModelFiles<'_>) -> Result<Self, InferenceError> {
-        let architecture = Architecture::parse(files.required(CONFIG_FILE)?)?;
+        let (architecture, checkpoint, tokenizer_files, more_ends) = match files.gguf()? {
+            Some((name, bytes)) => {
+                let gguf = GgufModel::open(name, bytes)?;
+                (
+                    gguf.architecture,
+                    gguf.checkpoint,
+                    gguf.tokenizer,
+                    gguf.end_tokens,
+                )
+            }
+            None => {
+                let architecture = Architecture::parse(files.required(CONFIG_FILE)?)?;
+                let tokenizer_files = TokenizerFiles::read(files)?;
+                (
+                    architecture,
+                    Checkpoint::open(files)?,
+                    tokenizer_files,
+                    Vec::new(),
+                )
+            }
+        };
         let vocabulary = architecture.decoder.vocabulary;
-        let tokenizer_files = TokenizerFiles::read(files)?;
         let tokenizer = TextTokenizer::load(&tokenizer_files, vocabulary)?;
         let chat_template = ChatTemplate::load(&tokenizer_files)?;
-        let end_tokens = end_tokens(
+        let mut end_tokens = end_tokens(
             files,
             architecture.end_tokens,
             &tokenizer_files,
             &tokenizer,
             vocabulary,
         )?;
-        let decoder = Decoder::load(architecture.decoder, Checkpoint::open(files)?)?;
+        end_tokens.extend(more_ends);
+        let decoder = Decoder::load(architecture.decoder, checkpoint, Head::Logits)?;
         Ok(Self {
             parts: Arc::new(Parts {
                 decoder,
@@ -134,7 +171,7 @@ impl Model {
     /// Bytes of key-value cache that one token of one request takes.
     pub fn cache_bytes_per_token(&self) -> usize {
         let config = self.decoder().config();
-        2 * size_of::<f32>() * config.layers * config.kv_width()
+        2 * size_of::<f32>() * config.layers.len() * config.kv_width()
     }
 
     /// Starts an engine on its own thread.

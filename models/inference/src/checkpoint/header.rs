@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use kernels::Format;
 use serde::Deserialize;
 use serde::de::{Error as _, MapAccess, Visitor};
 
@@ -22,28 +23,21 @@ const TENSORS_MAX: usize = 1 << 20;
 const NAME_BYTES_MAX: usize = 1024;
 const RANK_MAX: usize = 8;
 
-/// Element types that weights may have.
+/// What the elements of a tensor are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum WeightType {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl WeightType {
-    pub(crate) fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
-        }
-    }
+pub(crate) enum Stored {
+    /// Weights.
+    Weights(Format),
+    /// Bytes that something else is packed into.
+    Bytes,
+    /// A type that the format knows and no tensor here has.
+    Other,
 }
 
 /// One tensor: what it is and where in the file.
 #[derive(Debug)]
 pub(crate) struct TensorEntry {
-    /// `None`: a type that the format knows and weights here do not have.
-    pub(crate) weight_type: Option<WeightType>,
+    pub(crate) stored: Stored,
     pub(crate) shape: Vec<usize>,
     /// Offsets into the whole file.
     pub(crate) range: Range<usize>,
@@ -110,14 +104,15 @@ struct RawEntry {
 
 impl RawEntry {
     fn validate(self, data_start: usize, data_bytes: usize) -> Result<TensorEntry, &'static str> {
-        let (element_bytes, weight_type) = match self.dtype.as_str() {
-            "F32" => (4, Some(WeightType::F32)),
-            "F16" => (2, Some(WeightType::F16)),
-            "BF16" => (2, Some(WeightType::Bf16)),
-            "F64" | "I64" | "U64" => (8, None),
-            "I32" | "U32" => (4, None),
-            "I16" | "U16" => (2, None),
-            "I8" | "U8" | "BOOL" | "F8_E4M3" | "F8_E5M2" => (1, None),
+        let (element_bytes, stored) = match self.dtype.as_str() {
+            "F32" => (4, Stored::Weights(Format::F32)),
+            "F16" => (2, Stored::Weights(Format::F16)),
+            "BF16" => (2, Stored::Weights(Format::Bf16)),
+            "U8" => (1, Stored::Bytes),
+            "F64" | "I64" | "U64" => (8, Stored::Other),
+            "I32" | "U32" => (4, Stored::Other),
+            "I16" | "U16" => (2, Stored::Other),
+            "I8" | "BOOL" | "F8_E4M3" | "F8_E5M2" => (1, Stored::Other),
             _ => return Err("unknown dtype"),
         };
         if self.shape.len() > RANK_MAX {
@@ -138,7 +133,7 @@ impl RawEntry {
             return Err("offsets differ from the shape");
         }
         Ok(TensorEntry {
-            weight_type,
+            stored,
             shape: self.shape,
             range: data_start + begin..data_start + end,
         })
@@ -196,7 +191,7 @@ mod tests {
     fn a_good_header_gives_ranges_of_the_file() {
         let file = file(TWO, 14);
         let tensors = parse(&file).expect("it is well formed");
-        assert_eq!(tensors["b"].weight_type, Some(WeightType::Bf16));
+        assert_eq!(tensors["b"].stored, Stored::Weights(Format::Bf16));
         assert_eq!(tensors["b"].range, file.len() - 6..file.len());
     }
 

@@ -1,18 +1,19 @@
-//! The element-wise operations between the products, each in one pass over its data.
+//! The operations between and in the products, each in one pass over its data. They compute on the CPU's own
+//! slices; tensors are how results travel.
 
+mod attend;
 mod gate;
 mod norm;
 mod product;
 mod rotary;
-mod softmax;
 
-pub(super) use gate::gated_silu;
-pub(super) use norm::RmsNorm;
-pub(super) use product::product;
-pub(super) use rotary::{Rotation, split_heads};
-pub(super) use softmax::causal_softmax;
+pub(crate) use attend::attend_both_ways;
+pub(crate) use gate::{activated, gated, gelu, gelu_tanh, softcap};
+pub(crate) use norm::{HeadNorm, LayerNorm, RmsNorm};
+pub(crate) use product::{Weights, kernel_ops};
+pub(crate) use rotary::{RotaryTable, Rotation};
 
-use candle_core::{CpuStorage, Layout, Result, bail};
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
 /// Elements below which splitting an operation over cores costs more than it gains.
 const PARALLEL_ELEMENTS_MIN: usize = 1 << 15;
@@ -23,6 +24,20 @@ fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
         None => bail!("operand is not contiguous"),
     }
+}
+
+/// Gives the elements of a contiguous f32 tensor to `work`.
+fn with_elements<R>(x: &Tensor, work: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
+    let (storage, layout) = x.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => work(elements(storage, layout)?),
+        _ => bail!("operand is not on the CPU"),
+    }
+}
+
+/// A copy of the elements.
+pub(crate) fn values_of(x: &Tensor) -> Result<Vec<f32>> {
+    with_elements(x, |values| Ok(values.to_vec()))
 }
 
 /// Runs `row` for each row of `width` elements, on all cores when there is enough to do.
@@ -37,4 +52,17 @@ fn for_each_row(data: &mut [f32], width: usize, row: impl Fn(usize, &mut [f32]) 
             .enumerate()
             .for_each(|(index, data)| row(index, data));
     }
+}
+
+/// The sum of products, in sixteen lanes so that it vectorises; its order is the same on every machine.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let mut lanes = [0.0_f32; 16];
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for lane in 0..16 {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    lanes.iter().sum::<f32>() + rest
 }

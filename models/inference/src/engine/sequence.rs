@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::admission::{Cancellation, Permit};
 use crate::constraint::Matching;
 use crate::decoder::Interrupt;
+use crate::decoder::batch::{Part, Wanted};
 use crate::decoder::kv_cache::KvCache;
 use crate::error::InferenceError;
 use crate::generation::{FinishReason, Piece, TokenLogProbability, TokenProbability};
@@ -156,20 +157,23 @@ impl Sequence {
             }
         };
         let prompt = parts.prompt.expose_tokens();
-        let logits = if cache.len() < prompt.len() {
-            let rest = &prompt[cache.len()..];
-            if rest.len() > parts.prefill_tokens_per_turn {
-                let part = &rest[..parts.prefill_tokens_per_turn];
-                decoder
-                    .advance(part, cache, &parts.cancellation)
-                    .map_err(compute_failed)?;
-                return Ok(None);
+        let last = [*self.last_token];
+        let (tokens, logits) = match prompt.get(cache.len()..) {
+            Some(rest) if rest.len() > parts.prefill_tokens_per_turn => {
+                (&rest[..parts.prefill_tokens_per_turn], Wanted::None)
             }
-            decoder.logits(rest, cache, &parts.cancellation)
-        } else {
-            decoder.logits(&[*self.last_token], cache, &parts.cancellation)
+            Some(rest) if !rest.is_empty() => (rest, Wanted::Last),
+            _ => (&last[..], Wanted::Last),
         };
-        let Some(logits) = logits.map_err(compute_failed)? else {
+        let part = Part {
+            tokens,
+            cache,
+            logits,
+        };
+        let logits = decoder
+            .forward(&mut [part], &parts.cancellation)
+            .map_err(compute_failed)?;
+        let Some(logits) = logits.and_then(|mut of_parts| of_parts.pop().flatten()) else {
             return Ok(None);
         };
         logits

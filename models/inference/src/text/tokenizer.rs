@@ -3,6 +3,7 @@
 //! The word cache of the library is off: it would keep words of prompts in memory after their request, and a
 //! hit would be faster than a miss, which another tenant could measure.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Deserialize;
@@ -41,7 +42,7 @@ impl TextTokenizer {
             reason: "it cannot be read as a tokenizer".to_owned(),
         };
         let prepare = || {
-            let mut tokenizer = Tokenizer::from_bytes(files.tokenizer).ok()?;
+            let mut tokenizer = Tokenizer::from_bytes(&files.tokenizer).ok()?;
             tokenizer.with_truncation(None).ok()?;
             tokenizer.with_padding(None);
             let mut model = tokenizer.get_model().clone();
@@ -113,7 +114,7 @@ impl TextTokenizer {
 
 /// The tokenizer's files with the parts that this crate reads itself.
 pub(crate) struct TokenizerFiles<'a> {
-    tokenizer: &'a [u8],
+    tokenizer: Cow<'a, [u8]>,
     config: TokenizerConfig,
     chat_template: Option<String>,
 }
@@ -172,10 +173,29 @@ impl<'a> TokenizerFiles<'a> {
             },
         };
         Ok(Self {
-            tokenizer,
+            tokenizer: Cow::Borrowed(tokenizer),
             config,
             chat_template,
         })
+    }
+
+    /// Of another form, already read.
+    pub(crate) fn built(
+        tokenizer: Cow<'a, [u8]>,
+        begin_token: Option<String>,
+        end_token: Option<String>,
+        chat_template: Option<String>,
+    ) -> Self {
+        let config = TokenizerConfig {
+            bos_token: begin_token.map(TokenText::Plain),
+            eos_token: end_token.map(TokenText::Plain),
+            chat_template: None,
+        };
+        Self {
+            tokenizer,
+            config,
+            chat_template,
+        }
     }
 
     pub(crate) fn chat_template(&self) -> Option<&str> {

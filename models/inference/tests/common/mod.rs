@@ -9,20 +9,37 @@ use inference::{Generation, InferenceError, Model, ModelFiles};
 pub(crate) struct Files(pub(crate) BTreeMap<String, Vec<u8>>);
 
 impl Files {
+    /// With the files of its folders, which embedding models have.
     pub(crate) fn fixture(name: &str) -> Self {
         let folder = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
-        let entries = std::fs::read_dir(folder).expect("the fixture is committed");
-        let read = |entry: std::io::Result<std::fs::DirEntry>| {
-            let entry = entry.expect("a directory entry");
-            let name = entry.file_name().into_string().expect("fixture names are ASCII");
-            (
-                name,
-                std::fs::read(entry.path()).expect("the fixture is readable"),
-            )
-        };
-        Self(entries.map(read).collect())
+        let mut files = BTreeMap::new();
+        let mut folders = vec![(folder, String::new())];
+        while let Some((folder, prefix)) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("the fixture is committed") {
+                let entry = entry.expect("a directory entry");
+                let name = entry.file_name().into_string().expect("fixture names are ASCII");
+                let path = entry.path();
+                if path.is_dir() {
+                    let folder = path.to_str().expect("fixture names are ASCII").to_owned();
+                    folders.push((folder, format!("{prefix}{name}/")));
+                } else {
+                    let bytes = std::fs::read(path).expect("the fixture is readable");
+                    files.insert(format!("{prefix}{name}"), bytes);
+                }
+            }
+        }
+        Self(files)
     }
 
+    /// A fixture in GGUF form.
+    #[allow(dead_code, reason = "not every test binary needs it")]
+    pub(crate) fn gguf(name: &str) -> Self {
+        let path = format!("{}/tests/fixtures/gguf/{name}.gguf", env!("CARGO_MANIFEST_DIR"));
+        let bytes = std::fs::read(path).expect("the fixture is committed");
+        Self([("model.gguf".to_owned(), bytes)].into_iter().collect())
+    }
+
+    #[allow(dead_code, reason = "not every test binary needs it")]
     pub(crate) fn load(&self) -> Result<Model, InferenceError> {
         let files: ModelFiles<'_> = self
             .0

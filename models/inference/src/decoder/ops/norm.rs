@@ -1,85 +1,110 @@
-//! Root-mean-square norm (Zhang and Sennrich, 2019), as Llama uses it.
+//! Root-mean-square norm (Zhang and Sennrich, 2019) and layer norm (Ba et al., 2016).
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 
-use super::{elements, for_each_row};
+use super::{dot, for_each_row, with_elements};
 
 /// `x / sqrt(mean(x^2) + epsilon) * weight`, per row.
 pub(crate) struct RmsNorm {
-    weight: Tensor,
+    weight: Vec<f32>,
     epsilon: f32,
 }
 
 impl RmsNorm {
-    pub(crate) fn new(weight: Tensor, epsilon: f32) -> Self {
+    /// `offset` is added to the weights: some checkpoints store them less one.
+    pub(crate) fn new(mut weight: Vec<f32>, offset: f32, epsilon: f32) -> Self {
+        weight.iter_mut().for_each(|weight| *weight += offset);
         Self { weight, epsilon }
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        x.apply_op2_no_bwd(
-            &self.weight,
-            &Operation {
-                epsilon: self.epsilon,
-            },
-        )
+        each_row(x, &self.weight, |row, output| {
+            normalise(row, output, &self.weight, self.epsilon);
+        })
     }
 }
 
-struct Operation {
+fn normalise(row: &[f32], output: &mut [f32], weight: &[f32], epsilon: f32) {
+    let scale = (dot(row, row) / row.len() as f32 + epsilon).sqrt().recip();
+    for ((output, x), weight) in output.iter_mut().zip(row).zip(weight) {
+        *output = x * scale * weight;
+    }
+}
+
+/// The same norm on each head of a row, in place.
+pub(crate) struct HeadNorm(RmsNorm);
+
+impl HeadNorm {
+    pub(crate) fn new(weight: Vec<f32>, offset: f32, epsilon: f32) -> Self {
+        Self(RmsNorm::new(weight, offset, epsilon))
+    }
+
+    pub(crate) fn apply(&self, heads: &mut [f32]) {
+        let RmsNorm { weight, epsilon } = &self.0;
+        for head in heads.chunks_exact_mut(weight.len()) {
+            let scale = (dot(head, head) / head.len() as f32 + epsilon).sqrt().recip();
+            head.iter_mut()
+                .zip(weight)
+                .for_each(|(x, weight)| *x = *x * scale * weight);
+        }
+    }
+}
+
+/// `(x - mean) / sqrt(variance + epsilon) * weight + bias`, per row.
+pub(crate) struct LayerNorm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
     epsilon: f32,
 }
 
-impl CustomOp2 for Operation {
-    fn name(&self) -> &'static str {
-        "rms-norm"
+impl LayerNorm {
+    /// Both vectors have the same length.
+    pub(crate) fn new(weight: Vec<f32>, bias: Vec<f32>, epsilon: f32) -> Self {
+        Self {
+            weight,
+            bias,
+            epsilon,
+        }
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, weight) = (elements(x, x_layout)?, elements(weight, weight_layout)?);
-        let width = weight.len();
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        each_row(x, &self.weight, |row, output| {
+            let mean = row.iter().sum::<f32>() / row.len() as f32;
+            for (output, x) in output.iter_mut().zip(row) {
+                *output = x - mean;
+            }
+            let variance = dot(output, output) / row.len() as f32;
+            let scale = (variance + self.epsilon).sqrt().recip();
+            for ((output, weight), bias) in output.iter_mut().zip(&self.weight).zip(&self.bias) {
+                *output = *output * scale * weight + bias;
+            }
+        })
+    }
+}
+
+fn each_row(x: &Tensor, weight: &[f32], row: impl Fn(&[f32], &mut [f32]) + Sync) -> Result<Tensor> {
+    let width = weight.len();
+    let output = with_elements(x, |x| {
         if width == 0 || !x.len().is_multiple_of(width) {
             bail!("norm of width {width} over {} elements", x.len());
         }
         let mut output = vec![0.0_f32; x.len()];
         for_each_row(&mut output, width, |index, output| {
-            let row = &x[index * width..][..width];
-            let scale = (sum_of_squares(row) / width as f32 + self.epsilon).sqrt().recip();
-            for ((output, x), weight) in output.iter_mut().zip(row).zip(weight) {
-                *output = x * scale * weight;
-            }
+            row(&x[index * width..][..width], output);
         });
-        Ok((CpuStorage::F32(output), x_layout.shape().clone()))
-    }
-}
-
-/// In eight lanes, so that it vectorises; the order of the sum is the same on every machine.
-fn sum_of_squares(row: &[f32]) -> f32 {
-    let (chunks, rest) = row.as_chunks::<8>();
-    let mut lanes = [0.0_f32; 8];
-    for chunk in chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane += x * x;
-        }
-    }
-    lanes.iter().sum::<f32>() + rest.iter().map(|x| x * x).sum::<f32>()
+        Ok(output)
+    })?;
+    Tensor::from_vec(output, x.shape(), &Device::Cpu)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
 
     #[test]
     fn rows_are_scaled_to_unit_mean_square_and_weighted() {
         let x = Tensor::new(&[[3.0_f32, 4.0], [0.0, 0.0]], &Device::Cpu).expect("a tensor");
-        let weight = Tensor::new(&[2.0_f32, 1.0], &Device::Cpu).expect("a tensor");
-        let y = RmsNorm::new(weight, 1e-12)
+        let y = RmsNorm::new(vec![1.0, 0.0], 1.0, 1e-12)
             .forward(&x)
             .expect("a norm")
             .to_vec2::<f32>()
@@ -87,5 +112,23 @@ mod tests {
         let root = 12.5_f32.sqrt();
         assert!((y[0][0] - 6.0 / root).abs() < 1e-6 && (y[0][1] - 4.0 / root).abs() < 1e-6);
         assert_eq!(y[1], [0.0, 0.0]);
+    }
+
+    #[test]
+    fn each_head_has_its_own_scale() {
+        let mut heads = [3.0, 4.0, 30.0, 40.0];
+        HeadNorm::new(vec![1.0, 1.0], 0.0, 1e-12).apply(&mut heads);
+        assert!((heads[0] - heads[2]).abs() < 1e-6 && (heads[1] - heads[3]).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_layer_norm_takes_the_mean_away() {
+        let x = Tensor::new(&[[1.0_f32, 3.0]], &Device::Cpu).expect("a tensor");
+        let y = LayerNorm::new(vec![2.0, 2.0], vec![0.0, 1.0], 1e-12).forward(&x);
+        let y = y.and_then(|y| y.to_vec2::<f32>()).expect("a row");
+        assert!(
+            (y[0][0] + 2.0).abs() < 1e-6 && (y[0][1] - 3.0).abs() < 1e-6,
+            "{y:?}"
+        );
     }
 }

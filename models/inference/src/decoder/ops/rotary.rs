@@ -1,128 +1,138 @@
-//! From the fused projection to heads, with rotary positions (Su et al., 2021) on the way.
+//! Rotary positions (Su et al., 2021) of the rows of a pass, applied to heads in place.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use crate::config::Rope;
+use crate::config::rope::QueryGrowth;
 
-use super::{elements, for_each_row};
+/// The frequencies of one rope of a model: for the usual lengths, and for long sequences where they differ.
+pub(crate) struct RotaryTable {
+    usual: Vec<f32>,
+    long: Vec<f32>,
+    rope: Rope,
+}
 
-/// Cosines and sines of the positions of one step, shared by all layers.
+impl RotaryTable {
+    pub(crate) fn new(rope: &Rope) -> Self {
+        Self {
+            usual: rope.inverse_frequencies(1),
+            long: rope.inverse_frequencies(usize::MAX),
+            rope: rope.clone(),
+        }
+    }
+}
+
+/// Cosines and sines of the positions of one pass, shared by all layers.
 pub(crate) struct Rotation {
-    /// Per token, per pair: (cosine, sine).
+    /// Per row, per pair: (cosine, sine).
     angles: Vec<(f32, f32)>,
     pairs: usize,
+    /// Per row, where queries grow with the position.
+    growth: Vec<f32>,
 }
 
 impl Rotation {
-    /// Positions `start` to `start + tokens`.
-    pub(crate) fn new(inverse_frequencies: &[f32], start: usize, tokens: usize) -> Result<Self> {
-        // f32 holds positions exactly up to 2^24, the bound of the config.
-        let angle = |token: usize, frequency: &f32| ((start + token) as f32 * frequency).sin_cos();
-        let angles = (0..tokens)
-            .flat_map(|token| {
-                inverse_frequencies
-                    .iter()
-                    .map(move |frequency| angle(token, frequency))
-            })
-            .map(|(sine, cosine)| (cosine, sine))
-            .collect();
-        Ok(Self {
-            angles,
-            pairs: inverse_frequencies.len(),
-        })
-    }
-
-    fn of(&self, token: usize) -> &[(f32, f32)] {
-        &self.angles[token * self.pairs..][..self.pairs]
-    }
-}
-
-/// Columns `first..first + heads * head_dim` of `fused` (tokens, columns) as (heads, tokens, head width),
-/// rotated where `rotation` is given.
-pub(crate) fn split_heads(
-    fused: &Tensor,
-    first: usize,
-    heads: usize,
-    head_dim: usize,
-    rotation: Option<&Rotation>,
-) -> Result<Tensor> {
-    fused.apply_op1_no_bwd(&SplitHeads {
-        first,
-        heads,
-        head_dim,
-        rotation,
-    })
-}
-
-struct SplitHeads<'a> {
-    first: usize,
-    heads: usize,
-    head_dim: usize,
-    rotation: Option<&'a Rotation>,
-}
-
-impl CustomOp1 for SplitHeads<'_> {
-    fn name(&self) -> &'static str {
-        "split-heads"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (tokens, columns) = layout.shape().dims2()?;
-        let fused = elements(storage, layout)?;
-        let Self {
-            first,
-            heads,
-            head_dim,
-            rotation,
-        } = *self;
-        if first + heads * head_dim > columns
-            || rotation.is_some_and(|r| r.angles.len() != tokens * head_dim / 2)
-        {
-            bail!("{heads} heads of {head_dim} at column {first} of {columns}");
-        }
-        let mut output = vec![0.0_f32; heads * tokens * head_dim];
-        for_each_row(&mut output, head_dim, |row, output| {
-            let (head, token) = (row / tokens, row % tokens);
-            let input = &fused[token * columns + first + head * head_dim..][..head_dim];
-            match rotation {
-                Some(rotation) => rotate(input, rotation.of(token), output),
-                None => output.copy_from_slice(input),
+    /// `sequences` gives first position, rows, and length after the pass.
+    pub(crate) fn new(table: &RotaryTable, sequences: impl Iterator<Item = (usize, usize, usize)>) -> Self {
+        let factor = table.rope.attention_factor();
+        let (mut angles, mut growth) = (Vec::new(), Vec::new());
+        for (first, rows, length) in sequences {
+            let frequencies = if table.rope.changes_between(1, length) {
+                &table.long
+            } else {
+                &table.usual
+            };
+            for position in first..first + rows {
+                // f32 holds positions exactly up to 2^24, the bound of the config.
+                let angle = |frequency: &f32| (position as f32 * frequency).sin_cos();
+                let pairs = frequencies.iter().map(angle);
+                angles.extend(pairs.map(|(sine, cosine)| (cosine * factor, sine * factor)));
+                growth.extend(
+                    table
+                        .rope
+                        .query_growth
+                        .map(|growth: QueryGrowth| growth.at(position)),
+                );
             }
-        });
-        Ok((CpuStorage::F32(output), (heads, tokens, head_dim).into()))
+        }
+        Self {
+            angles,
+            pairs: table.usual.len(),
+            growth,
+        }
     }
-}
 
-/// Pairs are element `i` of each half, as Hugging Face checkpoints are laid out.
-fn rotate(input: &[f32], angles: &[(f32, f32)], output: &mut [f32]) {
-    let (x1, x2) = input.split_at(angles.len());
-    let (y1, y2) = output.split_at_mut(angles.len());
-    for (i, (cosine, sine)) in angles.iter().enumerate() {
-        y1[i] = x1[i] * cosine - x2[i] * sine;
-        y2[i] = x2[i] * cosine + x1[i] * sine;
+    /// Turns the heads of a row. Pairs are element `i` of each half of the rotary part, as Hugging Face
+    /// checkpoints are laid out; elements after that part stay.
+    pub(crate) fn turn(&self, row: usize, heads: &mut [f32], head_dim: usize) {
+        let angles = &self.angles[row * self.pairs..][..self.pairs];
+        for head in heads.chunks_exact_mut(head_dim) {
+            let (x1, rest) = head.split_at_mut(self.pairs);
+            let x2 = &mut rest[..self.pairs];
+            for ((x1, x2), (cosine, sine)) in x1.iter_mut().zip(x2).zip(angles) {
+                (*x1, *x2) = (*x1 * cosine - *x2 * sine, *x2 * cosine + *x1 * sine);
+            }
+        }
+    }
+
+    /// Lets the queries of a row grow where the family does.
+    pub(crate) fn grow(&self, row: usize, queries: &mut [f32]) {
+        if let Some(growth) = self.growth.get(row) {
+            queries.iter_mut().for_each(|query| *query *= growth);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use crate::config::RopeScaling;
 
-    #[test]
-    fn a_quarter_turn_swaps_the_halves() {
-        let rotation = Rotation::new(&[std::f32::consts::FRAC_PI_2], 0, 2).expect("two positions");
-        let fused = Tensor::new(
-            &[[9.0_f32, 1.0, 2.0, 3.0, 4.0], [9.0, 1.0, 2.0, 3.0, 4.0]],
-            &Device::Cpu,
-        );
-        let heads = split_heads(&fused.expect("rows"), 1, 2, 2, Some(&rotation)).expect("two heads");
-        let heads = heads.to_vec3::<f32>().expect("(heads, tokens, width)");
-        assert_eq!(heads[0][0], [1.0, 2.0]);
-        assert!((heads[0][1][0] + 2.0).abs() < 1e-6 && (heads[0][1][1] - 1.0).abs() < 1e-6);
-        assert_eq!(heads[1][0], [3.0, 4.0]);
+    fn rotation(rope: &Rope, positions: (usize, usize)) -> Rotation {
+        let length = positions.0 + positions.1;
+        Rotation::new(
+            &RotaryTable::new(rope),
+            [(positions.0, positions.1, length)].into_iter(),
+        )
     }
 
     #[test]
-    fn columns_outside_are_an_error() {
-        let fused = Tensor::new(&[[1.0_f32, 2.0]], &Device::Cpu).expect("a row");
-        assert!(split_heads(&fused, 1, 1, 2, None).is_err());
+    fn a_turn_mixes_the_halves_and_leaves_the_rest() {
+        // One pair; its frequency is 1 radian per position.
+        let rotation = rotation(&Rope::plain(1e4, 2), (1, 1));
+        let mut heads = [1.0, 0.0, 7.0, 0.0, 1.0, 8.0];
+        rotation.turn(0, &mut heads, 3);
+        let (sine, cosine) = 1.0_f32.sin_cos();
+        assert_eq!(heads, [cosine, sine, 7.0, -sine, cosine, 8.0]);
+        let mut queries = [1.0];
+        rotation.grow(0, &mut queries);
+        assert_eq!(queries, [1.0]);
+    }
+
+    #[test]
+    fn a_long_sequence_uses_its_own_frequencies_from_the_first_row_on() {
+        let rope = Rope {
+            scaling: RopeScaling::LongRope {
+                short: vec![1.0],
+                long: vec![2.0],
+                original_context_tokens: 4,
+                attention_factor: 1.0,
+            },
+            ..Rope::plain(1e4, 2)
+        };
+        assert_eq!(rotation(&rope, (1, 3)).angles[0].1, 1.0_f32.sin());
+        assert_eq!(rotation(&rope, (1, 4)).angles[0].1, 0.5_f32.sin());
+    }
+
+    #[test]
+    fn queries_grow_by_the_logarithm_of_whole_contexts() {
+        let rope = Rope {
+            query_growth: Some(QueryGrowth {
+                beta: 0.5,
+                original_context_tokens: 2,
+            }),
+            ..Rope::plain(1e4, 2)
+        };
+        let rotation = rotation(&rope, (0, 4));
+        assert_eq!(rotation.growth[1], 1.0);
+        assert!((rotation.growth[2] - (1.0 + 0.5 * 2.0_f32.ln())).abs() < 1e-6);
     }
 }

@@ -1,0 +1,352 @@
+//! Files made by the PyPI package gguf from the weights of other fixtures (`scripts/oracle`).
+
+use super::reader::Gguf;
+use crate::decoder::batch::{Part, Wanted};
+use crate::decoder::kv_cache::KvCache;
+use crate::decoder::{Decoder, Interrupt};
+use crate::error::InferenceError;
+use crate::model::{Model, ModelFiles};
+use crate::text::TextTokenizer;
+
+struct Never;
+
+impl Interrupt for Never {
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+}
+
+fn folder() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn of_gguf(name: &str) -> Model {
+    let file = std::fs::read(folder().join(format!("gguf/{name}.gguf"))).expect("it is committed");
+    let files: ModelFiles<'_> = [("model.gguf", file.as_slice())].into_iter().collect();
+    Model::load(&files).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn of_safetensors(name: &str) -> Model {
+    let names = [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    ];
+    let mut contents: Vec<(&str, Vec<u8>)> = Vec::new();
+    for file in names.into_iter().chain(["model.safetensors"]) {
+        contents.push((
+            file,
+            std::fs::read(folder().join(name).join(file)).expect("it is committed"),
+        ));
+    }
+    let files: ModelFiles<'_> = contents
+        .iter()
+        .map(|(name, bytes)| (*name, bytes.as_slice()))
+        .collect();
+    Model::load(&files).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn logits(decoder: &Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let mut cache = KvCache::new(decoder.config(), tokens.len()).expect("a small cache");
+    let part = Part {
+        tokens,
+        cache: &mut cache,
+        logits: Wanted::All,
+    };
+    let logits = decoder
+        .forward(&mut [part], &Never)
+        .expect("a step")
+        .expect("not interrupted");
+    logits[0].as_ref().expect("wanted").to_vec2().expect("rows")
+}
+
+/// The same bits in both files give the same bits in the logits: F32, F16 and BF16 alike.
+#[test]
+fn the_same_weights_in_both_formats_agree_exactly() {
+    for name in [
+        "gqa-untied-f32",
+        "qwen2-full",
+        "qwen3",
+        "qwen3-moe-all",
+        "gemma3",
+        "phi3-plain",
+        "gpt-oss",
+    ] {
+        let (gguf, safetensors) = (of_gguf(name), of_safetensors(name));
+        let tokens: Vec<u32> = (0..40).map(|index| index * 37 % 256).collect();
+        let found = logits(gguf.decoder(), &tokens);
+        let expected = logits(safetensors.decoder(), &tokens);
+        let differences = found.iter().flatten().zip(expected.iter().flatten());
+        let largest = differences.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest == 0.0, "{name}: {largest}");
+        let messages = "What is naïve? 🙂 the <s> 123";
+        let tokens = |model: &Model| {
+            let tokens = model
+                .tokenizer()
+                .encode(messages, true, 4096)
+                .expect("it encodes");
+            tokens.expose_tokens().to_vec()
+        };
+        assert_eq!(tokens(&gguf), tokens(&safetensors), "{name}");
+        assert!(gguf.has_chat_template());
+        let end = safetensors.tokenizer().token("</s>").expect("it is there");
+        assert!(gguf.is_end_token(end));
+    }
+}
+
+/// Every format in one file; `quantised.json` has the values that the package reads.
+#[test]
+fn quantised_weights_are_read_bit_for_bit() {
+    let file = std::fs::read(folder().join("gguf/quantised.gguf")).expect("it is committed");
+    let expected = std::fs::read(folder().join("gguf/quantised.json")).expect("it is committed");
+    let expected: std::collections::BTreeMap<String, u64> =
+        serde_json::from_slice(&expected).expect("it is JSON");
+    let gguf = Gguf::parse(&file).expect("it is well formed");
+    let mut formats = std::collections::BTreeSet::new();
+    for (name, entry, bytes) in gguf.tensors() {
+        let super::reader::TensorKind::Weights(format) = entry.kind else {
+            continue;
+        };
+        let mut values = vec![0.0; entry.shape.iter().product()];
+        kernels::blocks::decode_row(format, bytes, &mut values).expect("whole blocks");
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!(fnv(&bytes), expected[name], "{name}");
+        formats.insert(format!("{format:?}"));
+    }
+    assert_eq!(formats.len(), 8, "{formats:?}");
+    let model = of_gguf("quantised");
+    let logits = logits(model.decoder(), &[1, 2, 3, 4]);
+    assert!(logits.iter().flatten().all(|logit| logit.is_finite()));
+}
+
+/// Fowler, Noll and Vo's hash, 64 bits, 1a.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+fn patched(change: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut file = std::fs::read(folder().join("gguf/qwen3.gguf")).expect("it is committed");
+    change(&mut file);
+    Gguf::parse(&file).err().expect("it is refused")
+}
+
+#[test]
+fn each_broken_rule_has_its_own_words() {
+    assert!(patched(|file| file[0] = b'g').contains("begin with GGUF"));
+    assert!(patched(|file| file[4] = 4).contains("version 4"));
+    assert!(patched(|file| file[4] = 1).contains("version 1"));
+    assert!(patched(|file| file[8..16].fill(0xff)).contains("count"));
+    assert!(patched(|file| file[16..24].fill(0xff)).contains("count"));
+    assert!(patched(|file| file.truncate(file.len() - 64)).contains("outside the file"));
+    assert!(patched(|file| file.truncate(100)).contains("larger than the file"));
+    // The file is little endian whatever the machine; a big-endian one has another version number.
+    assert!(patched(|file| file[4..8].reverse()).contains("version"));
+}
+
+/// The smallest file: one tensor of two numbers.
+fn small(alignment: u32, offset: u64, dimensions: &[u64], kind: u32, data: usize) -> Vec<u8> {
+    let mut file = b"GGUF\x03\0\0\0".to_vec();
+    let text = |file: &mut Vec<u8>, text: &str| {
+        file.extend((text.len() as u64).to_le_bytes());
+        file.extend(text.as_bytes());
+    };
+    file.extend(1_u64.to_le_bytes());
+    file.extend(1_u64.to_le_bytes());
+    text(&mut file, "general.alignment");
+    file.extend(4_u32.to_le_bytes());
+    file.extend(alignment.to_le_bytes());
+    text(&mut file, "t");
+    file.extend((dimensions.len() as u32).to_le_bytes());
+    dimensions
+        .iter()
+        .for_each(|dimension| file.extend(dimension.to_le_bytes()));
+    file.extend(kind.to_le_bytes());
+    file.extend(offset.to_le_bytes());
+    if alignment > 0 && alignment < 1 << 20 {
+        file.resize(file.len().next_multiple_of(alignment as usize), 0);
+    }
+    file.resize(file.len() + data, 0);
+    file
+}
+
+#[test]
+fn numbers_that_lie_are_refused() {
+    assert!(Gguf::parse(&small(32, 0, &[2], 0, 8)).is_ok());
+    assert!(Gguf::parse(&small(1, 0, &[2], 0, 8)).is_ok());
+    let cases: [(Vec<u8>, &str); 12] = [
+        (small(0, 0, &[2], 0, 8), "power of two"),
+        (small(24, 0, &[2], 0, 8), "power of two"),
+        (small(1 << 31, 0, &[2], 0, 8), "power of two"),
+        (small(32, 16, &[2], 0, 64), "not aligned"),
+        (small(32, 32, &[2], 0, 8), "outside the file"),
+        (small(32, u64::MAX - 31, &[2], 0, 8), "overflows"),
+        (small(32, 0, &[u64::MAX, 2], 0, 8), "overflows"),
+        (small(32, 0, &[1 << 33, 1 << 33], 0, 8), "overflows"),
+        (small(32, 0, &[0], 0, 8), "empty"),
+        (small(32, 0, &[2, 1, 1, 1, 1], 0, 8), "5 dimensions"),
+        (small(32, 0, &[2], 2, 8), "whole blocks"),
+        (small(32, 0, &[2], 7, 8), "type 7"),
+    ];
+    for (file, words) in cases {
+        let error = Gguf::parse(&file).err().expect(words);
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+/// Writes files of metadata only.
+#[derive(Default)]
+struct Metadata {
+    keys: u64,
+    bytes: Vec<u8>,
+}
+
+impl Metadata {
+    fn key(mut self, key: &str, kind: u32, value: &[u8]) -> Self {
+        self.keys += 1;
+        put_text(&mut self.bytes, key);
+        self.bytes.extend(kind.to_le_bytes());
+        self.bytes.extend(value);
+        self
+    }
+
+    fn text(self, key: &str, text: &str) -> Self {
+        let mut value = Vec::new();
+        put_text(&mut value, text);
+        self.key(key, 8, &value)
+    }
+
+    fn flag(self, key: &str, flag: bool) -> Self {
+        self.key(key, 7, &[u8::from(flag)])
+    }
+
+    fn number(self, key: &str, number: u32) -> Self {
+        self.key(key, 4, &number.to_le_bytes())
+    }
+
+    fn texts(self, key: &str, texts: &[String]) -> Self {
+        let mut value = [
+            8_u32.to_le_bytes().as_slice(),
+            &(texts.len() as u64).to_le_bytes(),
+        ]
+        .concat();
+        texts.iter().for_each(|text| put_text(&mut value, text));
+        self.key(key, 9, &value)
+    }
+
+    fn numbers(self, key: &str, kind: u32, numbers: &[[u8; 4]]) -> Self {
+        let mut value = [
+            kind.to_le_bytes().as_slice(),
+            &(numbers.len() as u64).to_le_bytes(),
+        ]
+        .concat();
+        value.extend(numbers.iter().flatten());
+        self.key(key, 9, &value)
+    }
+
+    fn tokenizer(self) -> Result<TextTokenizer, InferenceError> {
+        let mut file = b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+        file.extend(self.keys.to_le_bytes());
+        file.extend(self.bytes);
+        // A head counts at least as many bytes as its tensors and keys need.
+        file.resize(file.len() + 64, 0);
+        let gguf = Gguf::parse(&file).expect("it is well formed");
+        let (files, _) = super::tokenizer::build(&gguf)?;
+        TextTokenizer::load(&files, 1 << 20)
+    }
+}
+
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend((text.len() as u64).to_le_bytes());
+    bytes.extend(text.as_bytes());
+}
+
+fn pieces(tokenizer: &TextTokenizer, vocabulary: &[String], text: &str) -> Vec<String> {
+    let tokens = tokenizer.encode(text, true, 1 << 20).expect("it encodes");
+    let piece = |token: &u32| vocabulary[*token as usize].clone();
+    tokens.expose_tokens().iter().map(piece).collect()
+}
+
+fn byte_level(pre: &str) -> Result<Vec<String>, InferenceError> {
+    let mut vocabulary: Vec<String> = (b'!'..=b'~').map(|byte| char::from(byte).to_string()).collect();
+    let merges = ["1 2", "12 3", "123 4", "d o", "do n", "' t", "don 't", "Ġ x"].map(str::to_owned);
+    vocabulary.push("Ġ".to_owned());
+    vocabulary.extend(merges.iter().map(|merge| merge.replace(' ', "")));
+    let tokenizer = Metadata::default()
+        .text("tokenizer.ggml.model", "gpt2")
+        .text("tokenizer.ggml.pre", pre)
+        .texts("tokenizer.ggml.tokens", &vocabulary)
+        .texts("tokenizer.ggml.merges", &merges)
+        .tokenizer()?;
+    Ok(pieces(&tokenizer, &vocabulary, "don't 1234 x"))
+}
+
+#[test]
+fn the_expression_that_is_named_cuts_the_text() {
+    let cases: [(&str, &[&str]); 5] = [
+        ("default", &["don", "'t", "Ġ", "1234", "Ġx"]),
+        ("llama-bpe", &["don", "'t", "Ġ", "123", "4", "Ġx"]),
+        ("qwen2", &["don", "'t", "Ġ", "1", "2", "3", "4", "Ġx"]),
+        ("gpt-4o", &["don't", "Ġ", "123", "4", "Ġx"]),
+        ("smollm", &["don", "'t", "Ġ", "1", "2", "3", "4", "Ġx"]),
+    ];
+    for (pre, expected) in cases {
+        assert_eq!(byte_level(pre).expect(pre), expected, "{pre}");
+    }
+    assert!(byte_level("tekken").is_ok() && byte_level("dbrx").is_ok());
+    let error = byte_level("falcon").expect_err("it is not known");
+    assert!(error.to_string().contains("falcon"), "{error}");
+}
+
+#[test]
+fn scores_decide_what_sentence_piece_merges() {
+    let vocabulary = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        "<0xC3>",
+        "<0xA9>",
+        "\u{2581}",
+        "a",
+        "b",
+        "c",
+        "ab",
+        "bc",
+        "\u{2581}ab",
+    ]
+    .map(str::to_owned);
+    let kinds: [u32; 12] = [2, 3, 3, 6, 6, 1, 1, 1, 1, 1, 1, 1];
+    let build = |scores: [f32; 12], prefix: bool| {
+        Metadata::default()
+            .text("tokenizer.ggml.model", "llama")
+            .texts("tokenizer.ggml.tokens", &vocabulary)
+            .numbers("tokenizer.ggml.token_type", 5, &kinds.map(u32::to_le_bytes))
+            .numbers("tokenizer.ggml.scores", 6, &scores.map(f32::to_le_bytes))
+            .number("tokenizer.ggml.bos_token_id", 1)
+            .number("tokenizer.ggml.eos_token_id", 2)
+            .number("tokenizer.ggml.unknown_token_id", 0)
+            .flag("tokenizer.ggml.add_bos_token", true)
+            .flag("tokenizer.ggml.add_space_prefix", prefix)
+            .tokenizer()
+            .expect("it is known")
+    };
+    let mut scores = [0.0, 0.0, 0.0, 0.0, 0.0, -9.0, -9.0, -9.0, -9.0, -1.0, -2.0, -3.0];
+    let tokenizer = build(scores, true);
+    // "ab" has the better score and goes first; its union with the space follows.
+    assert_eq!(pieces(&tokenizer, &vocabulary, "abc"), ["<s>", "\u{2581}ab", "c"]);
+    assert_eq!(
+        pieces(&tokenizer, &vocabulary, "é</s>"),
+        ["<s>", "\u{2581}", "<0xC3>", "<0xA9>", "</s>"]
+    );
+    assert_eq!(
+        *tokenizer
+            .decode(&[11, 8, 3, 4], crate::text::Special::LeftOut)
+            .expect("it decodes"),
+        "abcé"
+    );
+    scores[10] = -0.5;
+    let tokenizer = build(scores, false);
+    assert_eq!(pieces(&tokenizer, &vocabulary, "abc"), ["<s>", "a", "bc"]);
+}

@@ -1,0 +1,165 @@
+//! Products with f32, f16 and bf16: the weights are widened, which is exact, and `sum = fma(x, w, sum)` over the
+//! inputs in order. The arithmetic is the same for one row and for many, and on every CPU.
+
+use super::activations::Dense;
+use super::{Columns, Panels};
+use crate::isa::Kernel;
+use crate::simd::{LANES, Simd};
+
+/// Inputs at a time when there are many rows: their weights stay in the nearest cache for all rows.
+const CHUNK_INPUTS: usize = 256;
+
+/// How weights of one panel are read: two inputs of sixteen outputs at a time.
+pub(super) trait Weights {
+    type Element: Copy + Sync;
+    fn load<S: Simd>(s: S, two: &[Self::Element; 2 * LANES]) -> [S::F; 2];
+}
+
+pub(super) struct F32;
+pub(super) struct F16;
+pub(super) struct Bf16;
+
+impl Weights for F32 {
+    type Element = f32;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, two: &[f32; 2 * LANES]) -> [S::F; 2] {
+        let (halves, _) = two.as_chunks::<LANES>();
+        [s.load(&halves[0]), s.load(&halves[1])]
+    }
+}
+
+impl Weights for F16 {
+    type Element = u16;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, two: &[u16; 2 * LANES]) -> [S::F; 2] {
+        let (halves, _) = two.as_chunks::<LANES>();
+        [s.load_f16(&halves[0]), s.load_f16(&halves[1])]
+    }
+}
+
+impl Weights for Bf16 {
+    type Element = u16;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, two: &[u16; 2 * LANES]) -> [S::F; 2] {
+        let (first, second) = s.load_bf16_pairs(two);
+        [first, second]
+    }
+}
+
+/// The product of `x` with some panels of one part.
+pub(super) struct Product<'a, 'out, W: Weights> {
+    pub(super) panels: Panels<'a, W::Element>,
+    pub(super) x: &'a Dense,
+    pub(super) out: &'a mut Columns<'out>,
+}
+
+impl<W: Weights> Kernel for Product<'_, '_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let inputs = self.x.inputs;
+        let rows = self.x.values.len() / inputs;
+        let chunk = if self.x.groups.len() == 1 {
+            inputs
+        } else {
+            CHUNK_INPUTS
+        };
+        // Sums between chunks, by panel, then by row.
+        let mut sums = vec![[0.0_f32; LANES]; self.panels.count() * rows];
+        for start in (0..inputs).step_by(chunk) {
+            let part = start..inputs.min(start + chunk);
+            let mut panel = 0;
+            while panel < self.panels.count() {
+                let together = if S::PANELS_DENSE == 2 && panel + 1 < self.panels.count() {
+                    2
+                } else {
+                    1
+                };
+                let sums = &mut sums[panel * rows..(panel + together) * rows];
+                for (first, count) in &self.x.groups {
+                    let x = &self.x.values[first * inputs..][..count * inputs];
+                    let x = &x[part.start * count..part.end * count];
+                    let weights = |panel| &self.panels.get(panel)[part.start * LANES..part.end * LANES];
+                    if together == 2 {
+                        let (one, two) = sums.split_at_mut(rows);
+                        let sums = [&mut one[*first..first + count], &mut two[*first..first + count]];
+                        rows_at_once::<S, W, 2>(s, [weights(panel), weights(panel + 1)], x, *count, sums);
+                    } else {
+                        rows_at_once::<S, W, 1>(
+                            s,
+                            [weights(panel)],
+                            x,
+                            *count,
+                            [&mut sums[*first..first + count]],
+                        );
+                    }
+                }
+                panel += together;
+            }
+        }
+        for (panel, sums) in sums.chunks_exact(rows).enumerate() {
+            for (row, sum) in sums.iter().enumerate() {
+                self.out.write(row, self.panels.columns(panel), sum);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn rows_at_once<S: Simd, W: Weights, const C: usize>(
+    s: S,
+    weights: [&[W::Element]; C],
+    x: &[f32],
+    rows: usize,
+    sums: [&mut [[f32; LANES]]; C],
+) {
+    match rows {
+        1 => tile::<S, W, 1, C>(s, weights, x, sums),
+        2 => tile::<S, W, 2, C>(s, weights, x, sums),
+        4 => tile::<S, W, 4, C>(s, weights, x, sums),
+        8 if S::ROWS_DENSE >= 8 => tile::<S, W, 8, C>(s, weights, x, sums),
+        12 if S::ROWS_DENSE >= 12 => tile::<S, W, 12, C>(s, weights, x, sums),
+        _ => unreachable!("groups have one of these sizes"),
+    }
+}
+
+/// `R` rows and `C` panels over some inputs; the sums stay in registers.
+#[inline(always)]
+fn tile<S: Simd, W: Weights, const R: usize, const C: usize>(
+    s: S,
+    weights: [&[W::Element]; C],
+    x: &[f32],
+    sums: [&mut [[f32; LANES]]; C],
+) {
+    let mut acc = [[s.splat(0.0); C]; R];
+    for r in 0..R {
+        for c in 0..C {
+            acc[r][c] = s.load(&sums[c][r]);
+        }
+    }
+    let x = x.as_chunks::<R>().0.as_chunks::<2>().0;
+    let mut pairs: [&[[W::Element; 2 * LANES]]; C] = [&[]; C];
+    for c in 0..C {
+        pairs[c] = &weights[c].as_chunks().0[..x.len()];
+    }
+    for (k, x) in x.iter().enumerate() {
+        let mut w = [[s.splat(0.0); 2]; C];
+        for c in 0..C {
+            w[c] = W::load(s, &pairs[c][k]);
+        }
+        for half in 0..2 {
+            for r in 0..R {
+                let x = s.splat(x[half][r]);
+                for c in 0..C {
+                    acc[r][c] = s.fma(x, w[c][half], acc[r][c]);
+                }
+            }
+        }
+    }
+    for r in 0..R {
+        for c in 0..C {
+            s.store(acc[r][c], &mut sums[c][r]);
+        }
+    }
+}

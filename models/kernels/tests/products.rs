@@ -1,0 +1,294 @@
+//! Products: every instruction set against exact sums, and against each other bit for bit.
+
+use kernels::{Format, Isa, Matrix, Part, Pool, ShapeError, blocks};
+
+/// A generator that needs no crate (Marsaglia's xorshift).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+    /// Between -1 and 1.
+    fn number(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+    fn numbers(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.number()).collect()
+    }
+    /// Rows in `format`: any bits in the codes and sub-scales, ordinary numbers in the f16 and floats.
+    fn weights(&mut self, format: Format, outputs: usize, inputs: usize) -> Vec<u8> {
+        let mut bytes: Vec<u8> = (0..outputs * format.row_bytes(inputs).expect("whole blocks"))
+            .map(|_| self.next() as u8)
+            .collect();
+        for block in bytes.chunks_exact_mut(format.block_bytes()) {
+            // 0x1000 to 0x17ff are f16 between 2^-11 and 2^-9.
+            let mut half = |at: usize| block[at + 1] = 0x10 | (self.next() as u8 & 0x87);
+            match format {
+                Format::F32 => block.copy_from_slice(&self.number().to_le_bytes()),
+                Format::Bf16 => block.copy_from_slice(&self.number().to_le_bytes()[2..]),
+                Format::F16 | Format::Q8_0 | Format::Q4_0 => half(0),
+                Format::Q4K | Format::Q5K => (half(0), half(2)).0,
+                Format::Q6K => half(208),
+            }
+        }
+        bytes
+    }
+}
+
+fn decode(format: Format, bytes: &[u8], outputs: usize, inputs: usize) -> Vec<f32> {
+    let mut rows = vec![0.0; outputs * inputs];
+    blocks::decode_row(format, bytes, &mut rows).expect("whole blocks");
+    rows
+}
+
+fn multiply(matrix: &Matrix, x: &[f32], rows: usize, pool: &Pool) -> Vec<f32> {
+    let mut out = vec![f32::NAN; rows * matrix.outputs()];
+    matrix.multiply(x, rows, &mut out, pool).expect("the shapes fit");
+    out
+}
+
+/// Bits, so that NaN equals itself.
+fn bits(values: &[f32]) -> Vec<u32> {
+    values
+        .iter()
+        .map(|value| if value.is_nan() { u32::MAX } else { value.to_bits() })
+        .collect()
+}
+
+fn inputs_of(format: Format) -> &'static [usize] {
+    match format.block_elements() {
+        1 => &[1, 2, 31, 64, 515],
+        32 => &[32, 96, 544],
+        _ => &[256, 768],
+    }
+}
+
+#[test]
+fn products_are_near_those_of_the_exact_weights() {
+    let pool = Pool::new(2);
+    let mut random = Random(7);
+    for format in Format::ALL {
+        for &inputs in inputs_of(format) {
+            for outputs in [1, 16, 37] {
+                let bytes = random.weights(format, outputs, inputs);
+                let weights = decode(format, &bytes, outputs, inputs);
+                let rows = 3;
+                let x = random.numbers(rows * inputs);
+                let part = Part {
+                    format,
+                    bytes: &bytes,
+                    outputs,
+                };
+                let matrix = Matrix::pack(&[part], inputs, Isa::best(), &pool).expect("it packs");
+                let found = multiply(&matrix, &x, rows, &pool);
+                for (index, found) in found.iter().enumerate() {
+                    let (row, output) = (index / outputs, index % outputs);
+                    let terms = || {
+                        x[row * inputs..][..inputs]
+                            .iter()
+                            .zip(&weights[output * inputs..][..inputs])
+                    };
+                    let exact: f64 = terms().map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                    // Activations of Q formats are off by 1/254 of the largest, which is at most 1.
+                    let magnitude: f64 = terms().map(|(_, w)| f64::from(w.abs())).sum();
+                    let per_unit = if format.block_elements() == 1 {
+                        1e-6
+                    } else {
+                        1.0 / 254.0 + 1e-6
+                    };
+                    let error = (f64::from(*found) - exact).abs();
+                    assert!(
+                        error <= magnitude * per_unit,
+                        "{format:?} {inputs}x{outputs}: {found}, not {exact}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set_batch_and_thread_count_gives_the_same_bits() {
+    let mut random = Random(11);
+    for format in Format::ALL {
+        for &inputs in inputs_of(format) {
+            for outputs in [16, 100] {
+                let bytes = random.weights(format, outputs, inputs);
+                let part = Part {
+                    format,
+                    bytes: &bytes,
+                    outputs,
+                };
+                let x = random.numbers(40 * inputs);
+                let alone = Pool::new(1);
+                let reference = Matrix::pack(&[part], inputs, Isa::scalar(), &alone).expect("it packs");
+                let expected = multiply(&reference, &x, 40, &alone);
+                for isa in Isa::all_available() {
+                    for threads in 1..=5 {
+                        let pool = Pool::new(threads);
+                        let matrix = Matrix::pack(&[part], inputs, isa, &pool).expect("it packs");
+                        for rows in [
+                            1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 40,
+                        ] {
+                            let found = multiply(&matrix, &x[..rows * inputs], rows, &pool);
+                            assert!(
+                                bits(&found) == bits(&expected[..rows * outputs]),
+                                "{format:?} {isa:?} {inputs}x{outputs}, {rows} rows, {threads} threads"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_of_different_formats_follow_each_other() {
+    let pool = Pool::new(3);
+    let mut random = Random(3);
+    let inputs = 512;
+    let shapes = Format::ALL.map(|format| (format, 5 + random.next() as usize % 40));
+    let bytes = shapes.map(|(format, outputs)| random.weights(format, outputs, inputs));
+    let parts: Vec<_> = shapes
+        .iter()
+        .zip(&bytes)
+        .map(|((format, outputs), bytes)| Part {
+            format: *format,
+            bytes,
+            outputs: *outputs,
+        })
+        .collect();
+    let joined = Matrix::pack(&parts, inputs, Isa::best(), &pool).expect("it packs");
+    let x = random.numbers(300 * inputs);
+    let found = multiply(&joined, &x, 300, &pool);
+    let mut first = 0;
+    for part in &parts {
+        let alone = Matrix::pack(&[*part], inputs, Isa::best(), &pool).expect("it packs");
+        let expected = multiply(&alone, &x, 300, &pool);
+        for (row, expected) in expected.chunks(part.outputs).enumerate() {
+            let found = &found[row * joined.outputs() + first..][..part.outputs];
+            assert_eq!(bits(found), bits(expected), "{:?} row {row}", part.format);
+        }
+        let weights = decode(part.format, part.bytes, part.outputs, inputs);
+        let mut row = vec![0.0; inputs];
+        for (output, weights) in weights.chunks(inputs).enumerate() {
+            joined.row(first + output, &mut row).expect("it is there");
+            assert_eq!(bits(&row), bits(weights), "{:?} output {output}", part.format);
+        }
+        first += part.outputs;
+    }
+}
+
+#[test]
+fn numbers_that_are_none_stay_in_their_row() {
+    let pool = Pool::new(2);
+    let mut random = Random(5);
+    for format in Format::ALL {
+        let (inputs, outputs, rows) = (256, 20, 9);
+        let bytes = random.weights(format, outputs, inputs);
+        let mut x = random.numbers(rows * inputs);
+        for (row, bad) in [(1, f32::NAN), (3, f32::INFINITY), (5, f32::NEG_INFINITY)] {
+            x[row * inputs + 77] = bad;
+        }
+        x[6 * inputs..7 * inputs].fill(f32::MIN_POSITIVE / 8.0);
+        x[7 * inputs..8 * inputs].fill(0.0);
+        for isa in Isa::all_available() {
+            let matrix = Matrix::pack(
+                &[Part {
+                    format,
+                    bytes: &bytes,
+                    outputs,
+                }],
+                inputs,
+                isa,
+                &pool,
+            )
+            .expect("it packs");
+            let found = multiply(&matrix, &x, rows, &pool);
+            for (row, found) in found.chunks(outputs).enumerate() {
+                let bad = [1, 3, 5].contains(&row);
+                assert!(
+                    found.iter().all(|value| value.is_finite() != bad),
+                    "{format:?} {isa:?} row {row}: {found:?}"
+                );
+            }
+        }
+        // Any bits are weights.
+        let bytes: Vec<u8> = (0..bytes.len()).map(|_| random.next() as u8).collect();
+        for isa in Isa::all_available() {
+            let matrix = Matrix::pack(
+                &[Part {
+                    format,
+                    bytes: &bytes,
+                    outputs,
+                }],
+                inputs,
+                isa,
+                &pool,
+            )
+            .expect("it packs");
+            multiply(&matrix, &x, rows, &pool);
+        }
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_errors() {
+    let pool = Pool::new(1);
+    let pack = |format, bytes: usize, outputs, inputs| {
+        let bytes = vec![0; bytes];
+        Matrix::pack(
+            &[Part {
+                format,
+                bytes: &bytes,
+                outputs,
+            }],
+            inputs,
+            Isa::best(),
+            &pool,
+        )
+        .map(|_| ())
+    };
+    for format in Format::ALL {
+        let block = format.block_elements();
+        assert_eq!(pack(format, format.block_bytes(), 1, block), Ok(()));
+        assert!(pack(format, format.block_bytes() - 1, 1, block).is_err());
+        assert!(pack(format, format.block_bytes() + 1, 1, block).is_err());
+        assert!(matches!(pack(format, 0, 0, block), Err(ShapeError::Size { .. })));
+        assert!(matches!(pack(format, 0, 1, 0), Err(ShapeError::Size { .. })));
+        assert!(pack(format, 0, usize::MAX / 2, block).is_err());
+        assert!(pack(format, 0, 1, usize::MAX - usize::MAX % 256).is_err());
+        if block > 1 {
+            assert!(matches!(
+                pack(format, 1, 1, block + 1),
+                Err(ShapeError::InputsNotWholeBlocks { .. })
+            ));
+        }
+    }
+    assert!(matches!(
+        Matrix::pack(&[], 4, Isa::best(), &pool),
+        Err(ShapeError::Size { .. })
+    ));
+    let bytes = [0; 64];
+    let part = Part {
+        format: Format::F32,
+        bytes: &bytes,
+        outputs: 4,
+    };
+    let matrix = Matrix::pack(&[part], 4, Isa::best(), &pool).expect("it packs");
+    assert!(matrix.multiply(&[0.0; 8], 2, &mut [0.0; 7], &pool).is_err());
+    assert!(matrix.multiply(&[0.0; 7], 2, &mut [0.0; 8], &pool).is_err());
+    assert!(
+        matrix
+            .multiply(&[0.0; 8], usize::MAX, &mut [0.0; 8], &pool)
+            .is_err()
+    );
+    assert!(matrix.multiply(&[], 0, &mut [], &pool).is_ok());
+    assert!(matrix.row(4, &mut [0.0; 4]).is_err());
+    assert!(matrix.row(3, &mut [0.0; 3]).is_err());
+}
