@@ -45,6 +45,32 @@ pub(crate) enum PromptValue {
     Tokens(Zeroizing<Vec<u32>>),
 }
 
+/// One input of an embedding: text, or tokens as they are.
+pub(crate) enum EmbeddingInput {
+    /// Tokenised with the model's own special tokens.
+    Text(Text),
+    /// Taken as they are.
+    Tokens(Zeroizing<Vec<u32>>),
+}
+
+/// Inputs of embeddings: a string, an array of strings, of tokens, or of arrays of tokens.
+pub(crate) struct Inputs(pub(crate) Vec<EmbeddingInput>);
+
+impl EmbeddingInput {
+    /// Bytes of it.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.expose().len(),
+            Self::Tokens(tokens) => size_of::<u32>() * tokens.len(),
+        }
+    }
+
+    /// Whether it has a character that no text has.
+    pub(crate) fn has_nul(&self) -> bool {
+        matches!(self, Self::Text(text) if text.expose().contains('\0'))
+    }
+}
+
 /// Any JSON, as it is written.
 pub(crate) struct Json(pub(crate) Text);
 
@@ -155,6 +181,29 @@ impl<'de> Deserialize<'de> for PromptValue {
             (true, false, 0) => Ok(Self::Tokens(tokens)),
             (true, true, 1) => Ok(Self::Tokens(arrays.remove(0))),
             _ => Err(D::Error::custom("more than one prompt")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Inputs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let elements = match deserializer.deserialize_any(OneOrMany(PhantomData))? {
+            Ok(text) => return Ok(Self(vec![EmbeddingInput::Text(text)])),
+            Err(elements) => elements,
+        };
+        let (mut texts, mut tokens, mut arrays) = (Vec::new(), Zeroizing::new(Vec::new()), Vec::new());
+        for element in elements {
+            match element {
+                Element::Text(text) => texts.push(EmbeddingInput::Text(text)),
+                Element::Token(token) => tokens.push(token),
+                Element::Tokens(array) => arrays.push(EmbeddingInput::Tokens(array)),
+            }
+        }
+        match (texts.is_empty(), tokens.is_empty(), arrays.is_empty()) {
+            (_, true, true) => Ok(Self(texts)),
+            (true, false, true) => Ok(Self(vec![EmbeddingInput::Tokens(tokens)])),
+            (true, true, false) => Ok(Self(arrays)),
+            _ => Err(D::Error::custom("inputs of several kinds")),
         }
     }
 }
