@@ -244,12 +244,31 @@ impl<'de> Deserialize<'de> for Biases {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Biases, A::Error> {
                 let mut biases = Zeroizing::new(Vec::new());
-                while let Some((token, bias)) = map.next_entry::<u32, f32>()? {
+                while let Some((TokenName(token), bias)) = map.next_entry::<_, f32>()? {
                     biases.push((token, bias));
                 }
                 Ok(Biases(biases))
             }
         }
         deserializer.deserialize_map(BiasesVisitor)
+    }
+}
+
+/// A token as the name of a member: digits.
+struct TokenName(u32);
+
+impl<'de> Deserialize<'de> for TokenName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TokenNameVisitor;
+        impl Visitor<'_> for TokenNameVisitor {
+            type Value = TokenName;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a token")
+            }
+            fn visit_str<E: Error>(self, name: &str) -> Result<TokenName, E> {
+                name.parse().map(TokenName).map_err(|_| E::custom("not a token"))
+            }
+        }
+        deserializer.deserialize_str(TokenNameVisitor)
     }
 }
