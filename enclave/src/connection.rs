@@ -27,6 +27,16 @@ pub(crate) enum Step {
     Gone,
 }
 
+/// How some other work ended.
+pub(crate) enum During<T> {
+    /// It is done.
+    Done(T),
+    /// The request took too long.
+    Deadline,
+    /// Nobody reads the answer.
+    Gone,
+}
+
 /// The stream of one request after its last frame. The host keeps its side open until it has the answer's end:
 /// closing it earlier cancels.
 pub(crate) struct Connection {
@@ -46,6 +56,15 @@ impl Connection {
             _ = self.frames.next() => Step::Gone,
             () = sleep_until(self.deadline) => Step::Deadline,
             () = tick(ticks) => Step::Tick,
+        }
+    }
+
+    /// Waits for work that has one result.
+    pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>) -> During<T> {
+        tokio::select! {
+            done = work => During::Done(done),
+            _ = self.frames.next() => During::Gone,
+            () = sleep_until(self.deadline) => During::Deadline,
         }
     }
 

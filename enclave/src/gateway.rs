@@ -16,7 +16,10 @@ use exchange::{
 use futures_util::StreamExt;
 use inference::Usage;
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout},
+};
 use wire::{ProblemCode, frame::Frame, message::Media};
 
 use crate::{
@@ -24,12 +27,14 @@ use crate::{
         ApiError,
         access::Access,
         documents::{self, Answer, AnswerOptions, Shape},
+        embeddings::{self, EmbeddingParameters},
         parameters::Parameters,
         route::Route,
     },
     audit_trail::{Answered, Outcome},
     clock::now,
-    connection::{Connection, Step},
+    connection::{Connection, During, Step},
+    embedding,
     engine::{self, Progress, Running},
     event_stream,
     serving::Serving,
@@ -130,7 +135,15 @@ async fn open(frames: &mut Frames, media: Media, serving: &Serving) -> Result<Op
 /// What a route comes to.
 enum Handled {
     Document(Completion),
-    Running { running: Running, asked: Asked },
+    Running {
+        running: Running,
+        asked: Asked,
+    },
+    /// Vectors are to be computed.
+    Embedding {
+        parameters: EmbeddingParameters,
+        slot: OwnedSemaphorePermit,
+    },
 }
 
 /// How the answer is to be written.
@@ -153,6 +166,9 @@ impl Exchange<'_> {
     async fn answer(&mut self, request: Request, responder: Responder) -> Ended {
         let (mut running, asked) = match self.handle(request).await {
             Ok(Handled::Document(body)) => return self.respond(responder, &body, Usage::default()).await,
+            Ok(Handled::Embedding { parameters, slot }) => {
+                return self.embed(responder, parameters, slot).await;
+            }
             Ok(Handled::Running { running, asked }) => (running, asked),
             Err(error) => return self.refuse(responder, error).await,
         };
@@ -197,6 +213,7 @@ impl Exchange<'_> {
                 serving.check_model(&access, &id)?;
                 return Ok(Handled::Document(documents::model(&id, serving.created)));
             }
+            Route::Embeddings => return self.embeddings(request, &access),
             Route::Chat => Shape::Chat,
             Route::Completions => Shape::Text,
         };
@@ -228,8 +245,54 @@ impl Exchange<'_> {
             stream: parameters.stream,
             include_usage: parameters.include_usage,
         };
-        let running = engine::start(&serving.engine, parameters, limits.prompt_tokens_max, slots).await?;
+        let running = engine::start(serving.engine()?, parameters, limits.prompt_tokens_max, slots).await?;
         Ok(Handled::Running { running, asked })
+    }
+
+    /// Step 2 of an embedding.
+    fn embeddings(&self, request: Request, access: &Access) -> Result<Handled, ApiError> {
+        let serving = self.serving;
+        let parameters = EmbeddingParameters::read(request.body.expose())?;
+        drop(request);
+        serving.check_model(access, &parameters.model)?;
+        parameters.check(serving.embedder()?.dimensions())?;
+        if parameters.bytes() > serving.config.limits.prompt_bytes_max {
+            return Err(ProblemCode::PromptTooLong.into());
+        }
+        let slot = Arc::clone(&serving.slots).try_acquire_owned();
+        Ok(Handled::Embedding {
+            slot: slot.map_err(|_| ProblemCode::Overloaded)?,
+            parameters,
+        })
+    }
+
+    async fn embed(
+        &mut self,
+        responder: Responder,
+        parameters: EmbeddingParameters,
+        slot: OwnedSemaphorePermit,
+    ) -> Ended {
+        let serving = self.serving;
+        let embedder = match serving.embedder() {
+            Ok(embedder) => embedder,
+            Err(error) => return self.refuse(responder, error).await,
+        };
+        let EmbeddingParameters { inputs, encoding, .. } = parameters;
+        let work = embedding::embed(embedder, inputs, serving.config.limits.prompt_tokens_max, slot);
+        let embedded = match self.connection.during(work).await {
+            During::Done(Ok(embedded)) => embedded,
+            During::Done(Err(error)) => return self.refuse(responder, error).await,
+            During::Deadline => return self.refuse(responder, ProblemCode::DeadlineExceeded.into()).await,
+            During::Gone => return Outcome::Cancelled.into(),
+        };
+        let usage = Usage {
+            prompt_tokens: embedded.iter().map(inference::Embedding::tokens).sum(),
+            completion_tokens: 0,
+        };
+        serving.board.count_prompt_tokens(usage.prompt_tokens);
+        let body = embeddings::document(&embedded, encoding, &serving.config.model.id, usage);
+        drop(embedded);
+        self.respond(responder, &body, usage).await
     }
 
     async fn whole(&mut self, responder: Responder, running: &mut Running, answer: &Answer<'_>) -> Ended {

@@ -15,6 +15,7 @@ mod audit_trail;
 mod clock;
 pub mod config;
 mod connection;
+mod embedding;
 mod engine;
 mod error;
 mod event_stream;

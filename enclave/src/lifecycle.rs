@@ -14,7 +14,7 @@ use std::{
 use attestation::{Nonce, Role, Statement, StatementFields, VerifiedDevices};
 use attester::Attester;
 use exchange::server::{Gateway as RequestGateway, GatewayConfig};
-use inference::{EngineConfig, Model, ModelFiles};
+use inference::{Embedder, EngineConfig, Model, ModelFiles};
 use sealed_model::{Anchor, OpenOptions, OwnerPublicKey, SealedModel};
 use tokio::{net::UnixListener, sync::Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -34,7 +34,7 @@ use crate::{
         gate::{Gate, Released},
         wait_for_release,
     },
-    serving::{Lease, Serving},
+    serving::{Lease, Service, Serving},
     status::StatusBoard,
     transport::Channel,
 };
@@ -220,7 +220,7 @@ impl Provisioned {
         let lease = Lease::begin(&released);
         let record_sha256 = released.record_sha256;
         let (threads, engine_config) = (parts.config.threads, engine_config(&parts.config));
-        let engine = tokio::task::spawn_blocking(move || {
+        let service = tokio::task::spawn_blocking(move || {
             let open = anchored.open(
                 &released.model_key,
                 &OpenOptions { threads },
@@ -232,9 +232,12 @@ impl Provisioned {
                 .names()
                 .filter_map(|name| Some((name, open.file(name)?.expose())))
                 .collect();
-            Model::load(&files)
-                .map_err(fault)?
-                .engine(engine_config)
+            if Embedder::recognises(&files) {
+                return Embedder::load(&files).map(Service::Embeddings).map_err(fault);
+            }
+            let engine = Model::load(&files).and_then(|model| model.engine(engine_config));
+            engine
+                .map(|engine| Service::Completions(Arc::new(engine)))
                 .map_err(fault)
         })
         .await
@@ -257,7 +260,7 @@ impl Provisioned {
             identity: Arc::clone(&parts.identity),
             requests: Arc::clone(&parts.front.requests),
             evidence: Arc::clone(&parts.front.evidence),
-            engine: Arc::new(engine),
+            service,
             model_digest: parts.manifest_digest,
             created,
             slots: Arc::new(Semaphore::new(parts.config.limits.concurrent_requests_max)),

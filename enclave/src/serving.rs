@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use inference::Engine;
+use inference::{Embedder, Engine};
 use tokio::sync::Semaphore;
 use wire::ProblemCode;
 
@@ -26,7 +26,7 @@ pub(crate) struct Serving {
     /// Opens requests: keys, epochs, replay cache.
     pub(crate) requests: Arc<exchange::server::Gateway>,
     pub(crate) evidence: Arc<EvidenceDesk>,
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) service: Service,
     pub(crate) model_digest: [u8; 32],
     /// When the model was loaded, in seconds since 1970: `created` of its document.
     pub(crate) created: u64,
@@ -35,6 +35,14 @@ pub(crate) struct Serving {
     pub(crate) trail: AuditTrail,
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) lease: RwLock<Lease>,
+}
+
+/// What the served model does.
+pub(crate) enum Service {
+    /// It continues texts.
+    Completions(Arc<Engine>),
+    /// It turns texts into vectors.
+    Embeddings(Embedder),
 }
 
 /// Until when the released key may be used, and whose tokens are accepted meanwhile.
@@ -59,6 +67,22 @@ impl Lease {
 }
 
 impl Serving {
+    /// The engine, if the model continues texts.
+    pub(crate) fn engine(&self) -> Result<&Arc<Engine>, ApiError> {
+        match &self.service {
+            Service::Completions(engine) => Ok(engine),
+            Service::Embeddings(_) => Err(ApiError::parameter("model")),
+        }
+    }
+
+    /// The embedding model, if it is one.
+    pub(crate) fn embedder(&self) -> Result<&Embedder, ApiError> {
+        match &self.service {
+            Service::Embeddings(embedder) => Ok(embedder),
+            Service::Completions(_) => Err(ApiError::parameter("model")),
+        }
+    }
+
     /// What OpenAI clients compare to see whether seeds still mean the same: the model's digest, shortened.
     pub(crate) fn system_fingerprint(&self) -> String {
         format!("fp_{}", hex::encode(&self.model_digest[..8]))

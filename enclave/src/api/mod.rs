@@ -9,6 +9,7 @@
 
 pub(crate) mod access;
 pub(crate) mod documents;
+pub(crate) mod embeddings;
 pub(crate) mod parameters;
 pub(crate) mod route;
 mod secret_buffer;

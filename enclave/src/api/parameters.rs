@@ -10,7 +10,7 @@ mod asks;
 pub(crate) mod conversation;
 pub(crate) mod form;
 pub(crate) mod table;
-mod values;
+pub(crate) mod values;
 
 use core::time::Duration;
 
@@ -23,9 +23,10 @@ use zeroize::Zeroizing;
 use self::{
     conversation::{Message, MessageValue},
     form::{Form, Forms, ResponseFormat, StructuredOutputs},
+    table::Endpoint,
     values::{Biases, Json, LogProbs, PromptValue, Strings},
 };
-use super::{ApiError, documents::Shape, text::Text};
+use super::{ApiError, text::Text};
 
 /// Stop strings of one request, as published.
 const STOP_MAX: usize = 4;
@@ -125,7 +126,7 @@ impl Input {
 impl Parameters {
     /// Parameters of a chat completion.
     pub(crate) fn chat(body: &[u8]) -> Result<Self, ApiError> {
-        let mut body = parse(Shape::Chat, body)?;
+        let mut body: Body = parse(Endpoint::Chat, body)?;
         let messages = body.messages.take().unwrap_or_default();
         if !(1..=inference::limits::MESSAGES_MAX).contains(&messages.len()) {
             return Err(ApiError::parameter("messages"));
@@ -149,7 +150,7 @@ impl Parameters {
 
     /// Parameters of a text completion.
     pub(crate) fn text(body: &[u8]) -> Result<Self, ApiError> {
-        let mut body = parse(Shape::Text, body)?;
+        let mut body: Body = parse(Endpoint::Text, body)?;
         let input = match body.prompt.take() {
             Some(PromptValue::Texts(mut texts)) if texts.len() == 1 => Input::Text(texts.remove(0)),
             Some(PromptValue::Tokens(tokens)) if !tokens.is_empty() => Input::Tokens(tokens),
@@ -172,7 +173,8 @@ impl Parameters {
     }
 }
 
-fn parse(shape: Shape, body: &[u8]) -> Result<Body, ApiError> {
+/// Both passes over a body.
+pub(super) fn parse<'a, B: Deserialize<'a>>(endpoint: Endpoint, body: &'a [u8]) -> Result<B, ApiError> {
     let text = std::str::from_utf8(body).map_err(|_| ProblemCode::InvalidUtf8)?;
     // The reader's own message may quote the body; only its kind is used.
     let fault = |error: serde_json::Error| -> ApiError {
@@ -181,7 +183,7 @@ fn parse(shape: Shape, body: &[u8]) -> Result<Body, ApiError> {
             _ => ProblemCode::MalformedRequest.into(),
         }
     };
-    table::check(shape, text).map_err(fault)??;
+    table::check(endpoint, text).map_err(fault)??;
     serde_json::from_str(text).map_err(fault)
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum Route {
     Chat,
     /// `POST /v1/completions`
     Completions,
+    /// `POST /v1/embeddings`
+    Embeddings,
 }
 
 impl Route {
@@ -26,6 +28,7 @@ impl Route {
             "models" => (Self::Models, "GET"),
             "chat/completions" => (Self::Chat, "POST"),
             "completions" => (Self::Completions, "POST"),
+            "embeddings" => (Self::Embeddings, "POST"),
             other => match other.strip_prefix("models/") {
                 Some(id) if !id.is_empty() => (Self::Model(unescaped(id)), "GET"),
                 _ => return Err(ProblemCode::NotFound.into()),

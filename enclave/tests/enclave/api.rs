@@ -289,8 +289,13 @@ async fn paths_methods_and_media_types_are_checked() {
     let client = system.client().await;
     assert_eq!(
         client.get("/v1/embeddings").await.error(),
-        (404, "not-found".to_owned())
+        (405, "method-not-allowed".to_owned())
     );
+    // A model that continues texts makes no vectors.
+    let body = format!(r#"{{"model":"{MODEL}","input":"x"}}"#);
+    let refused = client.post("/v1/embeddings", &body).await;
+    assert_eq!(refused.error(), (400, "invalid-parameter".to_owned()));
+    assert_eq!(refused.json()["error"]["param"], "model");
     assert_eq!(
         client.get("/v1/chat/completions").await.error(),
         (405, "method-not-allowed".to_owned())

@@ -26,7 +26,7 @@ impl Serialize for LogProbabilities<'_> {
         match self.shape {
             Shape::Chat => {
                 let mut object = serializer.serialize_struct("logprobs", 2)?;
-                object.serialize_field("content", &each(self.tokens, |token| ChatToken(token)))?;
+                object.serialize_field("content", &each(self.tokens, ChatToken))?;
                 object.serialize_field("refusal", &None::<()>)?;
                 object.end()
             }
@@ -71,7 +71,7 @@ impl Serialize for ChatToken<'_> {
         object.serialize_field("token", &TokenText(&self.0.chosen))?;
         object.serialize_field("logprob", &self.0.chosen.log_probability)?;
         object.serialize_field("bytes", self.0.chosen.bytes.as_slice())?;
-        object.serialize_field("top_logprobs", &each(&self.0.top, |token| TopToken(token)))?;
+        object.serialize_field("top_logprobs", &each(&self.0.top, TopToken))?;
         object.end()
     }
 }

@@ -6,7 +6,18 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use wire::ProblemCode;
 
 use super::asks::Asks;
-use crate::api::{ApiError, documents::Shape};
+use crate::api::ApiError;
+
+/// Which endpoint a body is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// `/v1/chat/completions`
+    Chat,
+    /// `/v1/completions`
+    Text,
+    /// `/v1/embeddings`
+    Embeddings,
+}
 
 /// What becomes of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +44,8 @@ impl fmt::Display for Verdict {
 pub(crate) struct Row {
     /// As it is written.
     pub(crate) name: &'static str,
-    /// At `/v1/chat/completions`.
-    pub(crate) chat: Verdict,
-    /// At `/v1/completions`.
-    pub(crate) text: Verdict,
+    /// By endpoint: chat completions, completions, embeddings.
+    pub(crate) verdicts: [Verdict; 3],
     /// Values that are taken, and the default.
     #[cfg_attr(
         not(test),
@@ -45,124 +54,102 @@ pub(crate) struct Row {
     pub(crate) bounds: &'static str,
 }
 
-const fn row(name: &'static str, chat: Verdict, text: Verdict, bounds: &'static str) -> Row {
+impl Row {
+    /// What becomes of it at `endpoint`.
+    pub(crate) fn verdict(&self, endpoint: Endpoint) -> Verdict {
+        let [chat, text, embeddings] = self.verdicts;
+        match endpoint {
+            Endpoint::Chat => chat,
+            Endpoint::Text => text,
+            Endpoint::Embeddings => embeddings,
+        }
+    }
+}
+
+const fn row(name: &'static str, verdicts: [Verdict; 3], bounds: &'static str) -> Row {
     Row {
         name,
-        chat,
-        text,
+        verdicts,
         bounds,
     }
 }
 
 use Verdict::{Honoured as H, Ignored as I, Refused as R};
 
+const EVERYWHERE: [Verdict; 3] = [H, H, H];
+const GENERATE: [Verdict; 3] = [H, H, R];
+const CHAT: [Verdict; 3] = [H, R, R];
+const TEXT: [Verdict; 3] = [R, H, R];
+const EMBED: [Verdict; 3] = [R, R, H];
+const NOWHERE: [Verdict; 3] = [R, R, R];
+const ANYTHING: [Verdict; 3] = [I, I, I];
+
 /// All of them, in the order of docs/api.md.
+#[rustfmt::skip] // a table
 pub(crate) const PARAMETERS: &[Row] = &[
-    row("model", H, H, "the id of the served model; required"),
-    row(
-        "messages",
-        H,
-        R,
-        "1 to 4096; roles system, developer, user, assistant, tool; text only",
-    ),
-    row("prompt", R, H, "one string, or one array of tokens; required"),
-    row(
-        "max_tokens",
-        H,
-        H,
-        "from 1 to the server's limit; chat: the server's limit, completions: 16",
-    ),
-    row(
-        "max_completion_tokens",
-        H,
-        R,
-        "the newer name of max_tokens, and wins over it",
-    ),
-    row("temperature", H, H, "0 to 2; 1"),
-    row("top_p", H, H, "0 to 1; 1"),
-    row("top_k", H, H, "at least 1, or -1 or 0 for all; all"),
-    row("min_p", H, H, "0 to 1; 0"),
-    row("typical_p", H, H, "above 0 and at most 1; 1"),
-    row("repetition_penalty", H, H, "above 0 and at most 10; 1"),
-    row("frequency_penalty", H, H, "-2 to 2; 0"),
-    row("presence_penalty", H, H, "-2 to 2; 0"),
-    row("logit_bias", H, H, "at most 1024 tokens, each -100 to 100; none"),
-    row("seed", H, H, "any 64-bit integer; a random one"),
-    row("stop", H, H, "a string or up to 4, each 1 to 1024 bytes; none"),
-    row("n", H, H, "1 to 16; 1. Each takes a place of the server"),
-    row("best_of", R, H, "equal to n; n"),
-    row("logprobs", H, H, "chat: a boolean; completions: 0 to 5; none"),
-    row("top_logprobs", H, R, "0 to 20, with logprobs; 0"),
-    row("stream", H, H, "a boolean; false"),
-    row("stream_options", H, H, "include_usage, with stream"),
-    row(
-        "echo",
-        R,
-        H,
-        "a boolean, not with logprobs or an array of tokens; false",
-    ),
-    row("suffix", R, R, ""),
-    row(
-        "response_format",
-        H,
-        H,
-        "text, json_object or json_schema, which is always strict; text",
-    ),
-    row(
-        "structured_outputs",
-        H,
-        H,
-        "one of json, json_object, regex, choice, grammar (vLLM)",
-    ),
-    row("guided_json", H, H, "a JSON Schema (vLLM, older)"),
-    row("guided_regex", H, H, "a regular expression (vLLM, older)"),
-    row("guided_choice", H, H, "an array of strings (vLLM, older)"),
-    row("guided_grammar", H, H, "a grammar (vLLM, older)"),
-    row(
-        "tools",
-        H,
-        R,
-        "1 to 128 functions, if the model's template has a known syntax for them",
-    ),
-    row("tool_choice", H, R, "none, auto, required, or one function; auto"),
-    row("parallel_tool_calls", H, R, "a boolean; true"),
-    row(
-        "reasoning_effort",
-        H,
-        R,
-        "a word for the model's template; the template's own",
-    ),
-    row(
-        "timeout_seconds",
-        H,
-        H,
-        "1 to the server's limit, which is the default (ours)",
-    ),
-    row("functions", R, R, "use tools"),
-    row("function_call", R, R, "use tool_choice"),
-    row("modalities", R, R, "text is the only one"),
-    row("audio", R, R, ""),
-    row("prediction", R, R, ""),
-    row("web_search_options", R, R, ""),
-    row("verbosity", R, R, ""),
-    row("store", R, R, "nothing is kept; false is accepted"),
-    row("service_tier", R, R, "auto and default are accepted"),
-    row("user", I, I, ""),
-    row("metadata", I, I, ""),
-    row("safety_identifier", I, I, ""),
-    row("prompt_cache_key", I, I, ""),
-    row("prompt_cache_retention", I, I, ""),
+    row("model", EVERYWHERE, "the id of the served model; required"),
+    row("messages", CHAT, "1 to 4096; roles system, developer, user, assistant, tool; text only"),
+    row("prompt", TEXT, "one string, or one array of tokens; required"),
+    row("input", EMBED, "1 to 2048 strings or arrays of tokens; required"),
+    row("max_tokens", GENERATE, "from 1 to the server's limit; chat: the server's limit, completions: 16"),
+    row("max_completion_tokens", CHAT, "the newer name of max_tokens, and wins over it"),
+    row("temperature", GENERATE, "0 to 2; 1"),
+    row("top_p", GENERATE, "0 to 1; 1"),
+    row("top_k", GENERATE, "at least 1, or -1 or 0 for all; all"),
+    row("min_p", GENERATE, "0 to 1; 0"),
+    row("typical_p", GENERATE, "above 0 and at most 1; 1"),
+    row("repetition_penalty", GENERATE, "above 0 and at most 10; 1"),
+    row("frequency_penalty", GENERATE, "-2 to 2; 0"),
+    row("presence_penalty", GENERATE, "-2 to 2; 0"),
+    row("logit_bias", GENERATE, "at most 1024 tokens, each -100 to 100; none"),
+    row("seed", GENERATE, "any 64-bit integer; a random one"),
+    row("stop", GENERATE, "a string or up to 4, each 1 to 1024 bytes; none"),
+    row("n", GENERATE, "1 to 16; 1. Each takes a place of the server"),
+    row("best_of", TEXT, "equal to n; n"),
+    row("logprobs", GENERATE, "chat: a boolean; completions: 0 to 5; none"),
+    row("top_logprobs", CHAT, "0 to 20, with logprobs; 0"),
+    row("stream", GENERATE, "a boolean; false"),
+    row("stream_options", GENERATE, "include_usage, with stream"),
+    row("echo", TEXT, "a boolean, not with logprobs or an array of tokens; false"),
+    row("suffix", NOWHERE, ""),
+    row("response_format", GENERATE, "text, json_object or json_schema, which is always strict; text"),
+    row("structured_outputs", GENERATE, "one of json, json_object, regex, choice, grammar (vLLM)"),
+    row("guided_json", GENERATE, "a JSON Schema (vLLM, older)"),
+    row("guided_regex", GENERATE, "a regular expression (vLLM, older)"),
+    row("guided_choice", GENERATE, "an array of strings (vLLM, older)"),
+    row("guided_grammar", GENERATE, "a grammar (vLLM, older)"),
+    row("tools", CHAT, "1 to 128 functions, if the model's template has a known syntax for them"),
+    row("tool_choice", CHAT, "none, auto, required, or one function; auto"),
+    row("parallel_tool_calls", CHAT, "a boolean; true"),
+    row("reasoning_effort", CHAT, "a word for the model's template; the template's own"),
+    row("encoding_format", EMBED, "float, or base64 of little-endian f32; float"),
+    row("dimensions", EMBED, "those of the model; the same"),
+    row("timeout_seconds", GENERATE, "1 to the server's limit, which is the default (ours)"),
+    row("functions", NOWHERE, "use tools"),
+    row("function_call", NOWHERE, "use tool_choice"),
+    row("modalities", NOWHERE, "text is the only one"),
+    row("audio", NOWHERE, ""),
+    row("prediction", NOWHERE, ""),
+    row("web_search_options", NOWHERE, ""),
+    row("verbosity", NOWHERE, ""),
+    row("store", NOWHERE, "nothing is kept; false is accepted"),
+    row("service_tier", NOWHERE, "auto and default are accepted"),
+    row("user", ANYTHING, ""),
+    row("metadata", ANYTHING, ""),
+    row("safety_identifier", ANYTHING, ""),
+    row("prompt_cache_key", ANYTHING, ""),
+    row("prompt_cache_retention", ANYTHING, ""),
 ];
 
 /// The first pass over a body: refuses by name what is refused, and what is not in the table and asks for something.
-pub(crate) fn check(shape: Shape, body: &str) -> Result<Result<(), ApiError>, serde_json::Error> {
+pub(crate) fn check(endpoint: Endpoint, body: &str) -> Result<Result<(), ApiError>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(body);
-    let checked = Names(shape).deserialize(&mut reader)?;
+    let checked = Names(endpoint).deserialize(&mut reader)?;
     reader.end()?;
     Ok(checked)
 }
 
-struct Names(Shape);
+struct Names(Endpoint);
 
 impl<'de> DeserializeSeed<'de> for Names {
     type Value = Result<(), ApiError>;
@@ -183,10 +170,7 @@ impl<'de> Visitor<'de> for Names {
         let mut fault = Ok(());
         while let Some(name) = map.next_key_seed(NameSeed)? {
             let row = name.and_then(|index| PARAMETERS.get(index));
-            let verdict = row.map(|row| match self.0 {
-                Shape::Chat => row.chat,
-                Shape::Text => row.text,
-            });
+            let verdict = row.map(|row| row.verdict(self.0));
             match verdict {
                 Some(Verdict::Honoured | Verdict::Ignored) => drop(map.next_value::<IgnoredAny>()?),
                 Some(Verdict::Refused) | None => {
@@ -234,10 +218,9 @@ mod tests {
     /// The rows of docs/api.md, as they have to be.
     fn rows() -> Vec<String> {
         let line = |row: &Row| {
-            format!(
-                "| `{}` | {} | {} | {} |",
-                row.name, row.chat, row.text, row.bounds
-            )
+            let [chat, text, embeddings] = row.verdicts;
+            let (name, bounds) = (row.name, row.bounds);
+            format!("| `{name}` | {chat} | {text} | {embeddings} | {bounds} |")
         };
         PARAMETERS.iter().map(line).collect()
     }
@@ -246,7 +229,7 @@ mod tests {
     fn the_documentation_has_the_table() {
         let document = include_str!("../../../../docs/api.md");
         let (_, table) = document
-            .split_once("| parameter | chat | completions | values and default |\n|---|---|---|---|\n")
+            .split_once("| parameter | chat | completions | embeddings | values and default |\n|---|---|---|---|---|\n")
             .expect("docs/api.md has the table");
         let found: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
         assert_eq!(found, rows(), "the right one:\n{}", rows().join("\n"));

@@ -3,7 +3,10 @@ use serde::Deserializer;
 use serde::de::value::{Error as ValueError, MapDeserializer};
 use wire::ProblemCode;
 
-use super::{table::PARAMETERS, table::Verdict, *};
+use super::{
+    table::{PARAMETERS, Verdict},
+    *,
+};
 
 fn chat(extra: &str) -> Result<Parameters, (ProblemCode, Option<&'static str>)> {
     let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hello"}}]{extra}}}"#);
@@ -46,7 +49,7 @@ fn a_plain_chat_has_the_published_defaults() {
 }
 
 /// Reads the names of a struct's fields from what serde derives for it.
-struct FieldNames;
+struct FieldNames(&'static [Endpoint]);
 
 impl<'de> Deserializer<'de> for FieldNames {
     type Error = ValueError;
@@ -63,7 +66,11 @@ impl<'de> Deserializer<'de> for FieldNames {
     ) -> Result<V::Value, ValueError> {
         let mut honoured: Vec<&str> = PARAMETERS
             .iter()
-            .filter(|row| row.chat == Verdict::Honoured || row.text == Verdict::Honoured)
+            .filter(|row| {
+                self.0
+                    .iter()
+                    .any(|endpoint| row.verdict(*endpoint) == Verdict::Honoured)
+            })
             .map(|row| row.name)
             .collect();
         let mut fields = fields.to_vec();
@@ -87,7 +94,8 @@ impl<'de> Deserializer<'de> for FieldNames {
 
 #[test]
 fn what_is_read_is_what_the_table_calls_honoured() {
-    assert!(Body::deserialize(FieldNames).is_ok());
+    assert!(Body::deserialize(FieldNames(&[Endpoint::Chat, Endpoint::Text])).is_ok());
+    assert!(crate::api::embeddings::Body::deserialize(FieldNames(&[Endpoint::Embeddings])).is_ok());
 }
 
 #[test]
@@ -95,7 +103,15 @@ fn every_refused_row_is_refused_and_every_ignored_one_is_not() {
     for row in PARAMETERS {
         let extra = format!(r#","{}":{{"a":[17]}}"#, row.name);
         let body = format!(r#"{{"model":"m","prompt":"x"{extra}}}"#);
-        for (verdict, found) in [(row.chat, chat(&extra).err()), (row.text, text(&body).err())] {
+        let embed = format!(r#"{{"model":"m","input":"x"{extra}}}"#);
+        let embed = crate::api::embeddings::EmbeddingParameters::read(embed.as_bytes())
+            .err()
+            .map(|error| (error.code, error.param));
+        for (verdict, found) in [
+            (row.verdict(Endpoint::Chat), chat(&extra).err()),
+            (row.verdict(Endpoint::Text), text(&body).err()),
+            (row.verdict(Endpoint::Embeddings), embed),
+        ] {
             match verdict {
                 Verdict::Refused => {
                     assert_eq!(

@@ -45,6 +45,32 @@ pub(crate) enum PromptValue {
     Tokens(Zeroizing<Vec<u32>>),
 }
 
+/// One input of an embedding: text, or tokens as they are.
+pub(crate) enum EmbeddingInput {
+    /// Tokenised with the model's own special tokens.
+    Text(Text),
+    /// Taken as they are.
+    Tokens(Zeroizing<Vec<u32>>),
+}
+
+/// Inputs of embeddings: a string, an array of strings, of tokens, or of arrays of tokens.
+pub(crate) struct Inputs(pub(crate) Vec<EmbeddingInput>);
+
+impl EmbeddingInput {
+    /// Bytes of it.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.expose().len(),
+            Self::Tokens(tokens) => size_of::<u32>() * tokens.len(),
+        }
+    }
+
+    /// Whether it has a character that no text has.
+    pub(crate) fn has_nul(&self) -> bool {
+        matches!(self, Self::Text(text) if text.expose().contains('\0'))
+    }
+}
+
 /// Any JSON, as it is written.
 pub(crate) struct Json(pub(crate) Text);
 
@@ -159,6 +185,29 @@ impl<'de> Deserialize<'de> for PromptValue {
     }
 }
 
+impl<'de> Deserialize<'de> for Inputs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let elements = match deserializer.deserialize_any(OneOrMany(PhantomData))? {
+            Ok(text) => return Ok(Self(vec![EmbeddingInput::Text(text)])),
+            Err(elements) => elements,
+        };
+        let (mut texts, mut tokens, mut arrays) = (Vec::new(), Zeroizing::new(Vec::new()), Vec::new());
+        for element in elements {
+            match element {
+                Element::Text(text) => texts.push(EmbeddingInput::Text(text)),
+                Element::Token(token) => tokens.push(token),
+                Element::Tokens(array) => arrays.push(EmbeddingInput::Tokens(array)),
+            }
+        }
+        match (texts.is_empty(), tokens.is_empty(), arrays.is_empty()) {
+            (_, true, true) => Ok(Self(texts)),
+            (true, false, true) => Ok(Self(vec![EmbeddingInput::Tokens(tokens)])),
+            (true, true, false) => Ok(Self(arrays)),
+            _ => Err(D::Error::custom("inputs of several kinds")),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&'de RawValue>::deserialize(deserializer)?;
@@ -195,12 +244,31 @@ impl<'de> Deserialize<'de> for Biases {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Biases, A::Error> {
                 let mut biases = Zeroizing::new(Vec::new());
-                while let Some((token, bias)) = map.next_entry::<u32, f32>()? {
+                while let Some((TokenName(token), bias)) = map.next_entry::<_, f32>()? {
                     biases.push((token, bias));
                 }
                 Ok(Biases(biases))
             }
         }
         deserializer.deserialize_map(BiasesVisitor)
+    }
+}
+
+/// A token as the name of a member: digits.
+struct TokenName(u32);
+
+impl<'de> Deserialize<'de> for TokenName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TokenNameVisitor;
+        impl Visitor<'_> for TokenNameVisitor {
+            type Value = TokenName;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a token")
+            }
+            fn visit_str<E: Error>(self, name: &str) -> Result<TokenName, E> {
+                name.parse().map(TokenName).map_err(|_| E::custom("not a token"))
+            }
+        }
+        deserializer.deserialize_str(TokenNameVisitor)
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) top: &'static str,
     /// Keys of `[limits]`.
     pub(crate) limits: &'static str,
+    /// A model of the engine's tests; empty for the sample model.
+    pub(crate) model: &'static str,
 }
 
 impl Default for Settings {
@@ -58,6 +60,7 @@ impl Default for Settings {
             flavor: Flavor::Snp,
             top: "",
             limits: "",
+            model: "",
         }
     }
 }
@@ -73,11 +76,13 @@ pub(crate) struct Deployment {
     flavor: Flavor,
 }
 
-/// A model directory of the repository: the sample model, or the smallest one of the engine's tests.
-fn model_files() -> PathBuf {
+/// A model directory of the repository: the sample model, or one of the engine's tests.
+pub(crate) fn model_files(model: &str) -> PathBuf {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
     let sample = models.join("sample");
-    if sample.join("model.safetensors").exists() {
+    if !model.is_empty() {
+        models.join("inference/tests/fixtures").join(model)
+    } else if sample.join("model.safetensors").exists() {
         sample
     } else {
         models.join("inference/tests/fixtures/bias-f32")
@@ -97,9 +102,14 @@ impl Deployment {
             "tokenizer.json",
             "tokenizer_config.json",
             "chat_template.jinja",
+            "modules.json",
+            "1_Pooling/config.json",
+            "sentence_bert_config.json",
+            "config_sentence_transformers.json",
         ] {
-            let file = model_files().join(name);
+            let file = model_files(settings.model).join(name);
             if file.exists() {
+                std::fs::create_dir_all(plain.join(name).parent().expect("a folder")).expect("space");
                 std::fs::copy(&file, plain.join(name)).expect("space");
             }
         }

@@ -284,7 +284,7 @@ fn parameters_out_of_range_are_named() {
     for (name, change) in cases {
         let mut sampling = Sampling::default();
         change(&mut sampling);
-        let error = sampling.checked().err().expect(name);
+        let error = sampling.checked().expect_err(name);
         assert!(error.to_string().starts_with(name), "{error}");
     }
     let sampling = Sampling::greedy();
