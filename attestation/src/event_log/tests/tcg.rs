@@ -6,9 +6,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256, Sha384};
 
-use super::super::{
-    Agreement, EVENT_LOG_AREA_BYTES_MAX, EVENT_LOG_BYTES_MAX, EVENTS_MAX, EventKind, EventLog, EventLogError,
-};
+use super::super::{Agreement, EventKind, EventLog, EventLogError};
 use super::{Log, SHA1, SHA256, SHA384, boot};
 
 #[test]
@@ -56,8 +54,13 @@ fn padding_is_uniform_and_nothing_else_follows() {
 
 #[test]
 fn logs_are_bounded() {
-    let area = alloc::vec![0xff; EVENT_LOG_AREA_BYTES_MAX + 1];
-    assert_eq!(EventLog::parse(&area), Err(EventLogError::TooLarge));
+    let padded = |size: usize| {
+        let mut bytes = boot().bytes;
+        bytes.resize(size, 0xff);
+        EventLog::parse(&bytes).err()
+    };
+    assert_eq!(padded(1024 * 1024), None);
+    assert_eq!(padded(1024 * 1024 + 1), Some(EventLogError::TooLarge));
     let events = |count: usize| {
         let mut log = Log::new(&[(SHA256, 32)]);
         for _ in 0..count {
@@ -65,12 +68,12 @@ fn logs_are_bounded() {
         }
         log
     };
-    assert_eq!(events(EVENTS_MAX).read().events().len(), EVENTS_MAX);
-    assert_eq!(events(EVENTS_MAX + 1).parse(), Err(EventLogError::TooManyEvents));
-    let long = Log::ccel().event(3, EventKind::IPL, &alloc::vec![1; EVENT_LOG_BYTES_MAX]);
-    assert_eq!(long.parse(), Err(EventLogError::TooLarge));
-    let json = alloc::vec![b'['; EVENT_LOG_BYTES_MAX + 1];
-    assert_eq!(EventLog::parse(&json), Err(EventLogError::TooLarge));
+    assert_eq!(events(4096).read().events().len(), 4096);
+    assert_eq!(events(4097).parse(), Err(EventLogError::TooManyEvents));
+    let event = |bytes: usize| Log::ccel().event(3, EventKind::IPL, &alloc::vec![1; bytes]);
+    let rest = 256 * 1024 - event(0).bytes.len();
+    assert_eq!(event(rest).read().events().len(), 1);
+    assert_eq!(event(rest + 1).parse(), Err(EventLogError::TooLarge));
 }
 
 #[test]
@@ -102,8 +105,12 @@ fn each_field_of_the_header_is_checked() {
     assert_eq!(Log::new(&[(0x99, 0)]).parse(), Err(EventLogError::Header));
     assert_eq!(Log::new(&[(0x99, 65)]).parse(), Err(EventLogError::Header));
     assert!(Log::new(&[(0x99, 64), (SHA384, 48)]).parse().is_ok());
-    let many: Vec<_> = (0x100..0x111).map(|algorithm| (algorithm, 20)).collect();
-    assert_eq!(Log::new(&many).parse(), Err(EventLogError::Header));
+    let many: Vec<_> = (0x100..0x110).map(|algorithm| (algorithm, 20)).collect();
+    assert!(Log::new(&[&many[1..], &[(SHA384, 48)]].concat()).parse().is_ok());
+    assert_eq!(
+        Log::new(&[&many[..], &[(SHA384, 48)]].concat()).parse(),
+        Err(EventLogError::Header)
+    );
     assert_eq!(
         EventLog::parse(b"garbage that is long enough to be a header of something"),
         Err(EventLogError::NotALog)
