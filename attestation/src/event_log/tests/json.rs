@@ -28,6 +28,16 @@ fn runtime_events_have_a_digest_of_type_name_and_payload() {
     assert_eq!(log.events()[0].agreement(), Agreement::Recomputed);
     assert_eq!(log.replay_rtmr(3), log.replay_sha384(4));
     assert_eq!(field(&log, "runtime event app-id").as_deref(), Some("abcd"));
+    // Told only of RTMR3, and only what was measured.
+    for (from, to) in [("\"imr\":3", "\"imr\":1"), ("abcd", "abce")] {
+        assert!(text.contains(from), "{from}");
+        let other = parse(&text.replace(from, to)).expect("it reads");
+        assert_eq!(field(&other, "runtime event app-id"), None, "{to}");
+    }
+    for (payload, told) in [("6869", "6869 (hi)"), ("", "")] {
+        let other = parse(&runtime("").replace("abcd", payload)).expect("it reads");
+        assert_eq!(field(&other, "runtime event app-id").as_deref(), Some(told));
+    }
     // The digest follows from the rest.
     assert_eq!(parse(&runtime("")).expect("it reads").events(), log.events());
     assert_eq!(agreement(&text.replace("abcd", "abce")), Agreement::Mismatch);
