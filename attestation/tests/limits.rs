@@ -37,8 +37,10 @@ fn encoded(bundle: &Bundle) -> Vec<u8> {
     fn write(bundle: &Bundle) -> Result<Vec<u8>, minicbor::encode::Error<core::convert::Infallible>> {
         let documents = |writer: &mut Encoder<Vec<u8>>, endorsements: &Endorsements| {
             writer.map(endorsements.iter().count() as u64)?;
-            for (kind, document) in endorsements.iter() {
-                writer.str(kind.as_str())?.bytes(document)?;
+            for kind in EndorsementKind::ALL {
+                if let Some(document) = endorsements.document(kind) {
+                    writer.str(kind.as_str())?.bytes(document)?;
+                }
             }
             Ok(())
         };
