@@ -156,6 +156,25 @@ mod tests {
     }
 
     #[test]
+    fn later_moments_than_can_be_written_become_the_last() {
+        let last = UnixTime::MAX.seconds();
+        for (seconds, moment) in [
+            (last - 1, last - 1),
+            (last, last),
+            (last + 1, last),
+            (u64::MAX, last),
+        ] {
+            assert_eq!(UnixTime::from_seconds(seconds).seconds(), moment);
+        }
+        assert_eq!(UnixTime::MAX.plus_seconds(u64::MAX), UnixTime::MAX);
+        let (early, late) = (UnixTime::from_seconds(5), UnixTime::from_seconds(12));
+        assert_eq!(
+            (late.seconds_since(early), early.seconds_since(late)),
+            (Some(7), None)
+        );
+    }
+
+    #[test]
     fn what_is_not_a_moment_is_refused() {
         for text in [
             "",
@@ -163,6 +182,12 @@ mod tests {
             "2026-11-24T03:09:00+00:00",
             "2026-13-01T00:00:00Z",
             "2026-02-29T00:00:00Z",
+            "2026-04-31T00:00:00Z",
+            "2026-06-31T00:00:00Z",
+            "2026-09-31T00:00:00Z",
+            "2026-11-31T00:00:00Z",
+            "2026-12-32T00:00:00Z",
+            "2026-11-24T00:00:60Z",
             "2100-02-29T00:00:00Z",
             "2026-11-24T24:00:00Z",
             "2026-11-24T00:60:00Z",

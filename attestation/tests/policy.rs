@@ -166,6 +166,28 @@ fn values_that_weaken_or_mean_nothing_are_refused() {
     assert!(read(&EXAMPLE.replacen("firmware = \"1.55.40\"", "firmware = \"1.55\"", 1)).is_err());
 }
 
+#[test]
+fn numbers_have_bounds() {
+    let day = 24 * 3600;
+    for (key, largest) in [
+        ("evidence_age_seconds_max", 366 * day),
+        ("collateral_age_seconds_max", 3660 * day),
+        ("revocation_list_age_seconds_max", 3660 * day),
+        ("vmpl", 3),
+        ("switches", 64),
+        ("gpus", 64),
+    ] {
+        let of = |value: u64| with(key, &format!("{key} = {value}"));
+        assert!(read(&of(largest)).is_ok(), "{key}");
+        assert!(read(&of(largest + 1)).is_err(), "{key}");
+    }
+    assert_eq!(
+        read(&with("evidence_age", "evidence_age_seconds_max = 1"))
+            .map(|policy| policy.evidence_age_seconds_max()),
+        Ok(1)
+    );
+}
+
 /// The commented table of the example in place of the listed measurements.
 fn with_gce_firmware(platform: &str, root: &str) -> String {
     let (table, listed) = match platform {

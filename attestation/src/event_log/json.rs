@@ -75,9 +75,8 @@ impl Entry {
         let preimage = match (kind, self.version) {
             (EventKind::APPLICATION, None | Some(1)) => Some(preimage_1(&self.event, &data)),
             (EventKind::APPLICATION, Some(2)) => Some(preimage_2(&self.event, &data)?),
-            (EventKind::APPLICATION, Some(_)) => return None,
-            // Events of the boot have neither version nor preimage.
-            (_, None | Some(1)) if self.preimage.is_none() => None,
+            // Events of the boot have neither version nor preimage: one that is told is refused below.
+            (_, None | Some(1)) => None,
             _ => return None,
         };
         let told = self.preimage.as_ref().map(hex::decode).transpose().ok()?;

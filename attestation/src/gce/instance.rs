@@ -151,6 +151,40 @@ mod tests {
     }
 
     #[test]
+    fn names_and_numbers_are_bounded() {
+        let element = |tag: u8, contents: &[u8]| [&[tag, contents.len() as u8][..], contents].concat();
+        let reads = |zone: &[u8], number: &[u8]| {
+            let parts = [
+                element(0x0c, zone),
+                element(0x02, number),
+                element(0x0c, b"project"),
+                element(0x02, &[1]),
+                element(0x0c, b"name"),
+            ];
+            let extension = element(0x30, &parts.concat());
+            Instance::parse(&extension)
+                .map(|instance| (instance.zone.len(), instance.project_number))
+                .ok()
+        };
+        assert_eq!(reads(b"z", &[1, 2, 3]), Some((1, 0x01_0203)));
+        assert_eq!(reads(&[b'z'; 63], &[0x7f]), Some((63, 0x7f)));
+        let largest = [&[0][..], &[0xff; 8]].concat();
+        assert_eq!(reads(b"z", &largest), Some((1, u64::MAX)));
+        for zone in [
+            &b""[..],
+            &[b'z'; 64],
+            b"a zone",
+            b"zone\x1b",
+            "z\u{f6}ne".as_bytes(),
+        ] {
+            assert_eq!(reads(zone, &[1]), None, "{zone:?}");
+        }
+        for number in [&[0x80][..], &[0xff], &[0, 1], &[1, 0, 0, 0, 0, 0, 0, 0, 0]] {
+            assert_eq!(reads(b"z", number), None, "{number:?}");
+        }
+    }
+
+    #[test]
     fn without_security_properties_it_is_not_production() {
         let mut without = real();
         let properties = without.len() - 34;

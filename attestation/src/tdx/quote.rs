@@ -291,3 +291,47 @@ pub(crate) fn subject(quote: &Quote<'_>) -> Option<Vec<u8>> {
     subject.extend_from_slice(issuer.common_name()?.as_bytes());
     Some(subject)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::Quote;
+
+    /// A version 4 quote of zeros with so many bytes of authentication data and of certificates.
+    fn quote(authentication: usize, certificates: usize) -> Vec<u8> {
+        let length = |bytes: usize| (bytes as u32).to_le_bytes();
+        let certification = [
+            &[0; 384 + 64][..],
+            &(authentication as u16).to_le_bytes(),
+            &vec![0; authentication],
+            &[5, 0],
+            &length(certificates),
+            &vec![0; certificates],
+        ]
+        .concat();
+        let data = [
+            &[0; 64 + 64][..],
+            &[6, 0],
+            &length(certification.len()),
+            &certification,
+        ]
+        .concat();
+        [&[4, 0][..], &[0; 46 + 584], &length(data.len()), &data].concat()
+    }
+
+    #[test]
+    fn a_quote_is_bounded() {
+        let parts = |authentication: usize, certificates: usize| {
+            let bytes = quote(authentication, certificates);
+            Quote::parse(&bytes).map(|quote| (quote.qe_authentication.len(), quote.pck_chain.len()))
+        };
+        assert_eq!(parts(1024, 0), Some((1024, 0)));
+        assert_eq!(parts(1025, 0), None);
+        // The signature data have 32 KiB, of which 590 bytes are not certificates.
+        let most = 32 * 1024 - (64 + 64 + 6) - (384 + 64 + 2 + 6);
+        assert_eq!(parts(0, most), Some((0, most)));
+        assert_eq!(parts(0, most + 1), None);
+    }
+}

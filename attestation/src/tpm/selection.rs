@@ -157,8 +157,20 @@ mod tests {
             selection.resize(3 + usize::from(bytes), 0);
             assert_eq!(PcrSelection::read(&mut Cursor::new(&selection)), None, "{bytes}");
         }
-        let many = [&17u32.to_be_bytes()[..], &[0, 0x0b, 3, 0, 0, 0].repeat(17)].concat();
-        assert_eq!(read_list(&mut Cursor::new(&many)), None);
+        for (bytes, pcrs) in [(3usize, 24), (4, 32)] {
+            let selection = [&[0x00, 0x0b, bytes as u8][..], &[0xff; 4][..bytes]].concat();
+            let selection = PcrSelection::read(&mut Cursor::new(&selection)).expect("a selection");
+            assert_eq!(selection.pcrs, PcrSet::of(0..pcrs));
+        }
+        let banks = |count: u32| {
+            let list = [
+                &count.to_be_bytes()[..],
+                &[0, 0x0b, 3, 0, 0, 0].repeat(count as usize),
+            ]
+            .concat();
+            read_list(&mut Cursor::new(&list)).map(|banks| banks.len())
+        };
+        assert_eq!((banks(16), banks(17)), (Some(16), None));
         assert_eq!(read_list(&mut Cursor::new(&u32::MAX.to_be_bytes())), None);
     }
 
@@ -169,5 +181,6 @@ mod tests {
         assert_eq!(PcrSet::of(0..24).to_string(), "0-23");
         assert_eq!(PcrSet::of([0, 1, 2, 9, 31]).to_string(), "0-2, 9, 31");
         assert_eq!(PcrSet::of([32, 255]), PcrSet::of([]));
+        assert_eq!(PcrSet::of([7, 7]), PcrSet::of([7]));
     }
 }

@@ -145,3 +145,68 @@ impl<'a> Asn1Reader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Asn1Fault, Asn1Reader};
+
+    #[test]
+    fn integers_have_their_shortest_form() {
+        let integer = |bytes: &'static [u8]| Asn1Reader::new(bytes).and_then(|mut reader| reader.integer());
+        for contents in [
+            &[0x02, 1, 0][..],
+            &[0x02, 1, 0x80],
+            &[0x02, 2, 0, 0x80],
+            &[0x02, 2, 0xff, 0x7f],
+        ] {
+            assert_eq!(integer(contents), Ok(&contents[2..]));
+        }
+        for contents in [
+            &[0x02, 0][..],
+            &[0x02, 2, 0, 0],
+            &[0x02, 2, 0, 0x7f],
+            &[0x02, 2, 0xff, 0x80],
+            &[0x02, 2, 0xff, 0xff],
+            &[0x04, 1, 0],
+        ] {
+            assert_eq!(integer(contents), Err(Asn1Fault), "{contents:?}");
+        }
+    }
+
+    #[test]
+    fn small_integers_are_not_negative_and_below_2_to_the_32() {
+        let small =
+            |bytes: &'static [u8]| Asn1Reader::new(bytes).and_then(|mut reader| reader.small_integer());
+        for (bytes, value) in [
+            (&[0x02, 1, 0][..], 0),
+            (&[0x02, 1, 0x7f], 0x7f),
+            (&[0x02, 2, 0, 0x80], 0x80),
+            (&[0x02, 2, 1, 2], 0x102),
+            (&[0x02, 5, 0, 0xff, 0xff, 0xff, 0xff], u32::MAX),
+        ] {
+            assert_eq!(small(bytes), Ok(value));
+        }
+        for bytes in [
+            &[0x02, 1, 0x80][..],
+            &[0x02, 1, 0xff],
+            &[0x02, 5, 1, 0, 0, 0, 0],
+            &[0x02, 6, 1, 0, 0, 0, 0, 0],
+            // Eight bits too many to notice by the value alone.
+            &[0x02, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+        ] {
+            assert_eq!(small(bytes), Err(Asn1Fault), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn booleans_are_0_or_all_ones() {
+        let boolean = |byte: u8| {
+            let bytes = [0x01, 1, byte];
+            Asn1Reader::new(&bytes).and_then(|mut reader| reader.boolean())
+        };
+        assert_eq!((boolean(0), boolean(0xff)), (Ok(false), Ok(true)));
+        for byte in 1..0xff {
+            assert_eq!(boolean(byte), Err(Asn1Fault), "{byte}");
+        }
+    }
+}

@@ -248,7 +248,15 @@ const fn hex_literal<const N: usize>(text: &str) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
-    use super::{PSS_SHA256, PSS_SHA384, SignatureAlgorithm};
+    use super::{PSS_SHA256, PSS_SHA384, SignatureAlgorithm, hex_literal};
+
+    #[test]
+    fn hexadecimal_digits_become_bytes() {
+        assert_eq!(
+            hex_literal("0123456789abcdef"),
+            [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]
+        );
+    }
 
     #[test]
     fn pss_is_known_by_its_hash_with_and_without_the_default_trailer() {

@@ -159,15 +159,25 @@ fn what_the_policy_demands_must_be_there() {
         "ciphertext-hiding",
         "page-swap-disabled",
     ] {
-        case()
-            .policy(required, &format!("guest_policy_required = [\"{protection}\"]"))
-            .assert_failed(&["snp-policy-required"]);
+        // Named twice it is demanded as much.
+        for list in [
+            format!("\"{protection}\""),
+            format!("\"{protection}\", \"{protection}\""),
+        ] {
+            case()
+                .policy(required, &format!("guest_policy_required = [{list}]"))
+                .assert_failed(&["snp-policy-required"]);
+        }
     }
     for protection in ["rapl-disabled", "ciphertext-hiding"] {
-        let required = format!("platform_required = [\"{protection}\", ");
-        case()
-            .policy("platform_required = [", &required)
-            .assert_failed(&["snp-platform-info"]);
+        for list in [
+            format!("\"{protection}\""),
+            format!("\"{protection}\", \"{protection}\""),
+        ] {
+            case()
+                .policy("platform_required = [", &format!("platform_required = [{list}, "))
+                .assert_failed(&["snp-platform-info"]);
+        }
     }
     case()
         .policy("guest_svn_minimum = 0", "guest_svn_minimum = 1")

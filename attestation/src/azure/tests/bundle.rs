@@ -185,6 +185,15 @@ fn evidence_has_one_encoding_within_its_bounds() {
         over(&|evidence| evidence.quote_message.resize(1025, 0));
         over(&|evidence| evidence.quote_signature.resize(513, 0));
         over(&|evidence| evidence.pcr_values.resize(769, 0));
+        let largest = AzureEvidence {
+            hcl_report: alloc::vec![0; 8 * 1024],
+            td_quote: Some(alloc::vec![0; 16 * 1024]),
+            quote_message: alloc::vec![0; 1024],
+            quote_signature: alloc::vec![0; 512],
+            pcr_values: alloc::vec![0; 768],
+        };
+        let bytes = largest.encode().expect("it fits");
+        assert_eq!(AzureEvidence::decode(&bytes), Ok(largest));
     }
 }
 

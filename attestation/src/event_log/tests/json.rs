@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use sha2::{Digest as _, Sha384};
 
-use super::super::{Agreement, EVENTS_MAX, EventLog, EventLogError};
+use super::super::{Agreement, EventLog, EventLogError};
 use super::field;
 
 fn runtime(fields: &str) -> String {
@@ -28,6 +28,16 @@ fn runtime_events_have_a_digest_of_type_name_and_payload() {
     assert_eq!(log.events()[0].agreement(), Agreement::Recomputed);
     assert_eq!(log.replay_rtmr(3), log.replay_sha384(4));
     assert_eq!(field(&log, "runtime event app-id").as_deref(), Some("abcd"));
+    // Told only of RTMR3, and only what was measured.
+    for (from, to) in [("\"imr\":3", "\"imr\":1"), ("abcd", "abce")] {
+        assert!(text.contains(from), "{from}");
+        let other = parse(&text.replace(from, to)).expect("it reads");
+        assert_eq!(field(&other, "runtime event app-id"), None, "{to}");
+    }
+    for (payload, told) in [("6869", "6869 (hi)"), ("", "")] {
+        let other = parse(&runtime("").replace("abcd", payload)).expect("it reads");
+        assert_eq!(field(&other, "runtime event app-id").as_deref(), Some(told));
+    }
     // The digest follows from the rest.
     assert_eq!(parse(&runtime("")).expect("it reads").events(), log.events());
     assert_eq!(agreement(&text.replace("abcd", "abce")), Agreement::Mismatch);
@@ -125,20 +135,25 @@ fn json_is_strict() {
     ] {
         assert_eq!(parse(&boot.replacen(from, to, 1)), Err(error), "{to}");
     }
-    assert_eq!(
-        parse(&boot.replace("\"event\":\"\"", &format!("\"event\":\"{}\"", "x".repeat(257)))),
-        Err(EventLogError::Entry(0))
-    );
-    let many = format!(
-        "[{}]",
-        alloc::vec![&boot[1..boot.len() - 1]; EVENTS_MAX + 1].join(",")
-    );
-    assert!(matches!(
-        parse(&many),
-        Err(EventLogError::TooLarge | EventLogError::TooManyEvents)
-    ));
+    let named = |bytes: usize| {
+        parse(&boot.replace("\"event\":\"\"", &format!("\"event\":\"{}\"", "x".repeat(bytes))))
+    };
+    assert!(named(256).is_ok());
+    assert_eq!(named(257), Err(EventLogError::Entry(0)));
     assert_eq!(parse("[]").map(|log| log.events().len()), Ok(0));
     for end in 0..boot.len() {
         assert!(EventLog::parse(&boot.as_bytes()[..end]).is_err(), "{end}");
     }
+}
+
+#[test]
+fn json_is_bounded() {
+    let parse = |text: &str| EventLog::parse(text.as_bytes()).map(|log| log.events().len());
+    let entry = r#"{"imr":0,"event_type":134217729,"event":"","event_payload":""}"#;
+    let many = |count: usize| format!("[{}]", alloc::vec![entry; count].join(","));
+    assert_eq!(parse(&many(4096)), Ok(4096));
+    assert_eq!(parse(&many(4097)), Err(EventLogError::TooManyEvents));
+    let padded = |size: usize| format!("[]{}", " ".repeat(size - 2));
+    assert_eq!(parse(&padded(256 * 1024)), Ok(0));
+    assert_eq!(parse(&padded(256 * 1024 + 1)), Err(EventLogError::TooLarge));
 }

@@ -171,6 +171,11 @@ fn what_cannot_stand_in_an_honest_register_is_found() {
         );
     }
     assert_eq!(fault(boot().event(3, EventKind::IPL, b"later"), 3), None);
+    // What a boot loader measures is not the firmware's word that it handed over.
+    let told = Log::ccel()
+        .event(3, EventKind::IPL, b"Exit Boot Services Invocation")
+        .event(1, EventKind::EFI_VARIABLE_AUTHORITY, b"later");
+    assert_eq!(fault(told, 1), None);
 }
 
 #[test]
@@ -270,6 +275,17 @@ fn texts_are_told_only_where_they_were_measured_and_without_control_characters()
         field(&sections, "kernel image section .linux"),
         Some(hex::encode(Sha384::digest(b"kernel")))
     );
+    let no_section = Log::ccel().measuring(3, EventKind::IPL, b"kernel", &utf16("linux\0"));
+    assert_eq!(field(&no_section.read(), "kernel image section linux"), None);
+    let unknown = Log::ccel()
+        .measuring(3, EventKind(0x99), b"another", b"x")
+        .measuring(3, EventKind(0x99), b"another", b"y")
+        .read();
+    let doubts = field(&unknown, "types not known").expect("two events");
+    assert!(doubts.starts_with("2 "), "{doubts}");
+    for doubt in ["data withheld", "data not measured", "disagrees"] {
+        assert_eq!(field(&unknown, doubt), None);
+    }
     let tags = |tag: u32| {
         Log::ccel()
             .measuring(3, EventKind::EVENT_TAG, b"initrd", &tag.to_le_bytes())

@@ -6,9 +6,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256, Sha384};
 
-use super::super::{
-    Agreement, EVENT_LOG_AREA_BYTES_MAX, EVENT_LOG_BYTES_MAX, EVENTS_MAX, EventKind, EventLog, EventLogError,
-};
+use super::super::{Agreement, EventKind, EventLog, EventLogError, RegisterLayout};
 use super::{Log, SHA1, SHA256, SHA384, boot};
 
 #[test]
@@ -56,8 +54,13 @@ fn padding_is_uniform_and_nothing_else_follows() {
 
 #[test]
 fn logs_are_bounded() {
-    let area = alloc::vec![0xff; EVENT_LOG_AREA_BYTES_MAX + 1];
-    assert_eq!(EventLog::parse(&area), Err(EventLogError::TooLarge));
+    let padded = |size: usize| {
+        let mut bytes = boot().bytes;
+        bytes.resize(size, 0xff);
+        EventLog::parse(&bytes).err()
+    };
+    assert_eq!(padded(1024 * 1024), None);
+    assert_eq!(padded(1024 * 1024 + 1), Some(EventLogError::TooLarge));
     let events = |count: usize| {
         let mut log = Log::new(&[(SHA256, 32)]);
         for _ in 0..count {
@@ -65,12 +68,12 @@ fn logs_are_bounded() {
         }
         log
     };
-    assert_eq!(events(EVENTS_MAX).read().events().len(), EVENTS_MAX);
-    assert_eq!(events(EVENTS_MAX + 1).parse(), Err(EventLogError::TooManyEvents));
-    let long = Log::ccel().event(3, EventKind::IPL, &alloc::vec![1; EVENT_LOG_BYTES_MAX]);
-    assert_eq!(long.parse(), Err(EventLogError::TooLarge));
-    let json = alloc::vec![b'['; EVENT_LOG_BYTES_MAX + 1];
-    assert_eq!(EventLog::parse(&json), Err(EventLogError::TooLarge));
+    assert_eq!(events(4096).read().events().len(), 4096);
+    assert_eq!(events(4097).parse(), Err(EventLogError::TooManyEvents));
+    let event = |bytes: usize| Log::ccel().event(3, EventKind::IPL, &alloc::vec![1; bytes]);
+    let rest = 256 * 1024 - event(0).bytes.len();
+    assert_eq!(event(rest).read().events().len(), 1);
+    assert_eq!(event(rest + 1).parse(), Err(EventLogError::TooLarge));
 }
 
 #[test]
@@ -102,12 +105,31 @@ fn each_field_of_the_header_is_checked() {
     assert_eq!(Log::new(&[(0x99, 0)]).parse(), Err(EventLogError::Header));
     assert_eq!(Log::new(&[(0x99, 65)]).parse(), Err(EventLogError::Header));
     assert!(Log::new(&[(0x99, 64), (SHA384, 48)]).parse().is_ok());
-    let many: Vec<_> = (0x100..0x111).map(|algorithm| (algorithm, 20)).collect();
-    assert_eq!(Log::new(&many).parse(), Err(EventLogError::Header));
+    let many: Vec<_> = (0x100..0x110).map(|algorithm| (algorithm, 20)).collect();
+    assert!(Log::new(&[&many[1..], &[(SHA384, 48)]].concat()).parse().is_ok());
+    assert_eq!(
+        Log::new(&[&many[..], &[(SHA384, 48)]].concat()).parse(),
+        Err(EventLogError::Header)
+    );
     assert_eq!(
         EventLog::parse(b"garbage that is long enough to be a header of something"),
         Err(EventLogError::NotALog)
     );
+    // A log of TPM 1.2 begins with any event that is known, in a register that there is.
+    for (register, kind, error) in [
+        (23, 3, EventLogError::NotCryptoAgile),
+        (24, 3, EventLogError::NotALog),
+        (0, 0x99, EventLogError::NotALog),
+    ] {
+        let mut bytes = log.bytes.clone();
+        (bytes[0], bytes[4], bytes[32]) = (register, kind, b's');
+        assert_eq!(EventLog::parse(&bytes), Err(error), "{register} {kind}");
+    }
+    // Registers of a confidential VM are numbered to 4; a log with more is a TPM's.
+    for (register, layout) in [(4, RegisterLayout::Confidential), (5, RegisterLayout::Pcr)] {
+        let log = Log::ccel().event(register, EventKind::ACTION, b"a").read();
+        assert_eq!(log.layout, layout, "{register}");
+    }
 }
 
 #[test]
@@ -120,6 +142,13 @@ fn an_event_has_digests_of_the_headers_algorithms_once_each() {
         bytes[event + at] = value;
         assert_eq!(EventLog::parse(&bytes), Err(EventLogError::Event(event)), "{at}");
     }
+    // A bank may be left out of an event; then it cannot be replayed.
+    let mut fewer = log.bytes.clone();
+    fewer[event + 8] = 1;
+    fewer.drain(event + 46..event + 46 + 50);
+    let fewer = EventLog::parse(&fewer).expect("it reads");
+    assert_eq!(fewer.replay_sha256(8), log.read().replay_sha256(8));
+    assert_eq!(fewer.replay_sha384(8), None);
     let mut bytes = log.bytes.clone();
     let size_at = bytes.len() - 5;
     bytes[size_at..size_at + 4].copy_from_slice(&[0xff; 4]);
@@ -183,6 +212,14 @@ fn pcr_0_begins_with_the_startup_locality_that_is_told_once_and_first() {
         .finalize()
         .into();
     assert_eq!(first.replay_sha256(0), Some(extended));
+    assert_eq!(first.replay_sha256(1), Some([0; 32]), "of PCR0 only");
+    // The same text in an event that is measured is no word of the locality.
+    let measured = log().event(0, EventKind::ACTION, &locality(3));
+    let extended: [u8; 32] = Sha256::new_with_prefix([0; 32])
+        .chain_update(Sha256::digest(locality(3)))
+        .finalize()
+        .into();
+    assert_eq!(pcr0(measured), Some(extended));
     assert_eq!(
         pcr0(version(log()).event(0, EventKind::NO_ACTION, &locality(3))),
         None,

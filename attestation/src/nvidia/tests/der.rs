@@ -14,7 +14,8 @@ pub(super) fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
     match length {
         0..0x80 => bytes.push(length as u8),
         0x80..0x100 => bytes.extend([0x81, length as u8]),
-        _ => bytes.extend([0x82, (length >> 8) as u8, length as u8]),
+        0x100..0x1_0000 => bytes.extend([0x82, (length >> 8) as u8, length as u8]),
+        _ => bytes.extend([0x83, (length >> 16) as u8, (length >> 8) as u8, length as u8]),
     }
     bytes.extend(contents);
     bytes

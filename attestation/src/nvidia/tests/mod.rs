@@ -3,6 +3,7 @@
 mod authority;
 mod der;
 mod devices;
+mod limits;
 mod machine;
 mod manifests;
 mod parsers;

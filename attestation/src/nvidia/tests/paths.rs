@@ -50,7 +50,8 @@ fn a_path_is_valid_when_all_of_it_is() {
     let path = walk(&chain, false).expect("a path");
     assert_eq!(path.not_before, before(2 * HOUR));
     assert_eq!(path.not_after, after(3 * HOUR));
-    assert!(!path.is_valid_at(after(4 * HOUR)) && !path.is_valid_at(before(3 * HOUR)));
+    assert!(path.is_valid_at(path.not_before) && path.is_valid_at(path.not_after));
+    assert!(!path.is_valid_at(after(3 * HOUR + 1)) && !path.is_valid_at(before(2 * HOUR + 1)));
 }
 
 #[test]
@@ -83,11 +84,13 @@ fn faults_are_named_by_place() {
         fault(|chain| chain[3].name.push('2')),
         Some(PathFault::NotIssued(3))
     );
-    let long = |chain: &mut Vec<Certificate>| {
-        let more = (10..20).map(|number| Certificate::authority("more", number));
+    // Eight below the root, and one more.
+    let long = |chain: &mut Vec<Certificate>, more: u8| {
+        let more = (10..10 + more).map(|number| Certificate::authority("more", number));
         chain.splice(1..1, more);
     };
-    assert_eq!(fault(long), Some(PathFault::Length));
+    assert_eq!(fault(|chain| long(chain, 5)), None);
+    assert_eq!(fault(|chain| long(chain, 6)), Some(PathFault::Length));
     let root_twice = |chain: &mut Vec<Certificate>| chain.push(Certificate::authority("root", 4));
     assert_eq!(fault(root_twice), Some(PathFault::Length));
 }
