@@ -383,6 +383,11 @@ fn engine_fault(error: &InferenceError) -> ApiError {
         | InferenceError::TokenizerFailed => ApiError::parameter("messages"),
         InferenceError::PromptEmpty => ApiError::parameter("prompt"),
         InferenceError::PromptTooLong { .. } => ProblemCode::PromptTooLong.into(),
+        InferenceError::ContextExceeded {
+            prompt_tokens,
+            context_tokens_max,
+            ..
+        } if prompt_tokens >= context_tokens_max => ProblemCode::PromptTooLong.into(),
         InferenceError::ContextExceeded { .. } => ProblemCode::ContextExceeded.into(),
         InferenceError::ToolsUnsupported => ApiError::parameter("tools"),
         InferenceError::ConstraintInvalid | InferenceError::ConstraintFailed => {

@@ -75,9 +75,11 @@ fn an_environment_is_refused_before_anything_else() {
 fn faults_at_the_start_are_one_allow_listed_line() {
     let (success, line) = run(&["run", "--config", "/nonexistent", "--channel", "/d"], &[]);
     assert!(!success);
+    let document: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
+    assert_eq!(line.matches('\n').count(), 1);
     assert_eq!(
-        line,
-        "{\"code\":\"config-invalid\",\"event\":\"fault\",\"kind\":\"log\",\"part\":\"start\"}\n"
+        document,
+        serde_json::json!({ "kind": "log", "event": "fault", "part": "start", "code": "config-invalid" })
     );
     let (success, line) = run(&["serve"], &[]);
     assert!(!success && line.contains("command-line-invalid"), "{line}");

@@ -4,8 +4,10 @@
 //! data goes through pages that the guest shares. Nothing of QEMU's defaults is there, and no firmware variables are
 //! kept: a machine starts as it was measured.
 
+use std::path::Path;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     CommandLine, Tee,
@@ -131,7 +133,7 @@ fn snp(line: &mut CommandLine, snp: &SnpConfig, host: Option<MemoryEncryption>) 
     Ok(())
 }
 
-fn base64_file(path: &std::path::Path, bytes: usize) -> Result<Vec<u8>, HostError> {
+fn base64_file(path: &Path, bytes: usize) -> Result<Vec<u8>, HostError> {
     let wrong = || HostError::Config(format!("{} is not {bytes} bytes in base64", path.display()));
     let text = measure::read(path, 2 * bytes)?;
     let decoded = BASE64_STANDARD.decode(text.trim_ascii()).map_err(|_| wrong())?;
@@ -140,26 +142,51 @@ fn base64_file(path: &std::path::Path, bytes: usize) -> Result<Vec<u8>, HostErro
         .ok_or_else(wrong)
 }
 
-/// The object is given as JSON: its socket is a structure.
+/// The object is given as JSON: its socket is a structure. Types of its own, so that the order is always this one.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct TdxGuest<'a> {
+    qom_type: &'static str,
+    id: &'static str,
+    sept_ve_disable: bool,
+    quote_generation_socket: UnixSocket<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mrconfigid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mrowner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mrownerconfig: Option<String>,
+}
+
+#[derive(Serialize)]
+struct UnixSocket<'a> {
+    r#type: &'static str,
+    path: &'a Path,
+}
+
 fn tdx(line: &mut CommandLine, tdx: &TdxConfig) {
-    let mut guest = json!({
-        "qom-type": "tdx-guest",
-        "id": "tee0",
-        "sept-ve-disable": true,
-        "quote-generation-socket": {"type": "unix", "path": tdx.quote_generation_socket},
-    });
-    for (key, value) in [
-        ("mrconfigid", &tdx.mrconfigid),
-        ("mrowner", &tdx.mrowner),
-        ("mrownerconfig", &tdx.mrownerconfig),
-    ] {
-        if let Some(value) = value.as_deref().and_then(digits::<48>) {
-            guest[key] = BASE64_STANDARD.encode(value).into();
-        }
-    }
+    let base64 = |value: &Option<String>| {
+        let bytes = value.as_deref().and_then(digits::<48>);
+        bytes.map(|bytes| BASE64_STANDARD.encode(bytes))
+    };
+    let guest = TdxGuest {
+        qom_type: "tdx-guest",
+        id: "tee0",
+        sept_ve_disable: true,
+        quote_generation_socket: UnixSocket {
+            r#type: "unix",
+            path: &tdx.quote_generation_socket,
+        },
+        mrconfigid: base64(&tdx.mrconfigid),
+        mrowner: base64(&tdx.mrowner),
+        mrownerconfig: base64(&tdx.mrownerconfig),
+    };
     line.option("cpu", "host");
     line.properties("machine", machine("tee0"));
-    line.option("object", guest.to_string());
+    line.option(
+        "object",
+        serde_json::to_string(&guest).expect("paths of a configuration in TOML are UTF-8"),
+    );
 }
 
 fn boot(line: &mut CommandLine, config: &ConfidentialVmConfig) {
