@@ -25,14 +25,18 @@ need_packages() {
 
 # QEMU of the backports: that of Debian 12 itself (7.2) knows neither SEV-SNP nor TDX.
 need_qemu() {
-    local version
+    local version mirror
     version=$(/usr/bin/qemu-system-x86_64 --version 2>/dev/null | sed -n 's/.*version \([0-9]*\.[0-9]*\).*/\1/p')
     if [ -n "$version" ] && [ "$(printf '%s\n9.1\n' "$version" | sort -V | head -n 1)" = 9.1 ]; then
         return
     fi
     command -v apt-get >/dev/null 2>&1 || { say "QEMU 9.1 or later is needed"; return 1; }
     say "installing QEMU from bookworm-backports"
-    echo 'deb http://deb.debian.org/debian bookworm-backports main' |
+    # From where this machine has Debian 12 itself.
+    # shellcheck disable=SC2016
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Release: bookworm' | head -n 1)
+    [ -n "$mirror" ] || { say "Debian 12 is not among apt's sources: install QEMU 9.1 or later"; return 1; }
+    echo "deb $mirror bookworm-backports main" |
         as_root tee /etc/apt/sources.list.d/adyton-backports.list >/dev/null
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
