@@ -26,7 +26,7 @@ need_packages() {
 # QEMU of the backports: that of Debian 12 itself (7.2) knows neither SEV-SNP nor TDX.
 need_qemu() {
     local version mirror
-    version=$(/usr/bin/qemu-system-x86_64 --version 2>/dev/null | sed -n 's/.*version \([0-9]*\.[0-9]*\).*/\1/p')
+    version=$({ /usr/bin/qemu-system-x86_64 --version 2>/dev/null || true; } | sed -n 's/.*version \([0-9]*\.[0-9]*\).*/\1/p')
     if [ -n "$version" ] && [ "$(printf '%s\n9.1\n' "$version" | sort -V | head -n 1)" = 9.1 ]; then
         return
     fi
