@@ -192,6 +192,14 @@ fn numbers_that_are_none_stay_in_their_row() {
     for format in Format::ALL {
         let (inputs, outputs, rows) = (256, 20, 9);
         let bytes = random.weights(format, outputs, inputs);
+        let pack = |bytes: &[u8], isa| {
+            let part = Part {
+                format,
+                bytes,
+                outputs,
+            };
+            Matrix::pack(&[part], inputs, isa, &pool).expect("it packs")
+        };
         let mut x = random.numbers(rows * inputs);
         for (row, bad) in [(1, f32::NAN), (3, f32::INFINITY), (5, f32::NEG_INFINITY)] {
             x[row * inputs + 77] = bad;
@@ -199,17 +207,7 @@ fn numbers_that_are_none_stay_in_their_row() {
         x[6 * inputs..7 * inputs].fill(f32::MIN_POSITIVE / 8.0);
         x[7 * inputs..8 * inputs].fill(0.0);
         for isa in Isa::all_available() {
-            let matrix = Matrix::pack(
-                &[Part {
-                    format,
-                    bytes: &bytes,
-                    outputs,
-                }],
-                inputs,
-                isa,
-                &pool,
-            )
-            .expect("it packs");
+            let matrix = pack(&bytes, isa);
             let found = multiply(&matrix, &x, rows, &pool);
             for (row, found) in found.chunks(outputs).enumerate() {
                 let bad = [1, 3, 5].contains(&row);
@@ -222,17 +220,7 @@ fn numbers_that_are_none_stay_in_their_row() {
         // Any bits are weights.
         let bytes: Vec<u8> = (0..bytes.len()).map(|_| random.next() as u8).collect();
         for isa in Isa::all_available() {
-            let matrix = Matrix::pack(
-                &[Part {
-                    format,
-                    bytes: &bytes,
-                    outputs,
-                }],
-                inputs,
-                isa,
-                &pool,
-            )
-            .expect("it packs");
+            let matrix = pack(&bytes, isa);
             multiply(&matrix, &x, rows, &pool);
         }
     }
