@@ -351,7 +351,7 @@ pub struct Up {
     /// State directory [default: $XDG_STATE_HOME/adyton, else ~/.local/state/adyton]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Model to seal: safetensors with config.json and tokenizer.json [default: the sample model]
+    /// Folder of the model to seal: safetensors with config.json and tokenizer.json, or a GGUF file [default: the sample model]
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// Which vendor's evidence the simulated platform speaks: snp or tdx

@@ -217,12 +217,27 @@ fn source(named: Option<&Path>) -> Result<PathBuf, ClientError> {
         .flatten()
         .collect(),
     };
-    let found = candidates.iter().find(|path| path.join("config.json").is_file());
+    let found = candidates.iter().find(|path| holds_a_model(path));
     let found = found.and_then(|path| path.canonicalize().ok());
     found.ok_or_else(|| {
         let listed: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
-        ClientError::Usage(format!("no model (config.json) in {}", listed.join(" or ")))
+        ClientError::Usage(format!(
+            "no model (config.json, or a GGUF file) in {}",
+            listed.join(" or ")
+        ))
     })
+}
+
+/// Enough to tell a mistaken folder; what is in it is for the engine to refuse.
+fn holds_a_model(folder: &Path) -> bool {
+    let gguf = |entry: std::fs::DirEntry| {
+        entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "gguf")
+    };
+    let files = || std::fs::read_dir(folder).into_iter().flatten().flatten();
+    folder.join("config.json").is_file() || files().any(gguf)
 }
 
 /// The folder's name, as far as a model id allows.
@@ -369,5 +384,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let error = source(Some(dir.path())).expect_err("no config.json");
         assert!(error.to_string().contains(&dir.path().display().to_string()));
+        std::fs::write(dir.path().join("weights.gguf"), "x").expect("writable");
+        source(Some(dir.path())).expect("a GGUF file has all that a model needs");
     }
 }

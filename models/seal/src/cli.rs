@@ -70,7 +70,7 @@ pub(crate) enum Command {
 /// `seal`.
 #[derive(Debug, Args)]
 pub(crate) struct Seal {
-    /// Folder with config.json, tokenizer and weights; hidden files are left out
+    /// Folder with config.json, tokenizer and weights, or with a GGUF file; hidden files are left out
     #[arg(value_name = "DIR")]
     pub(crate) source: PathBuf,
     /// The new folder; must not exist
