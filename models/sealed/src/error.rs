@@ -54,6 +54,25 @@ pub enum SealedModelError {
         /// The rule it breaks.
         why: &'static str,
     },
+    /// What arrived is not what was announced.
+    #[error("{name} is not the file that was announced: {why}")]
+    NotAsAnnounced {
+        /// The file.
+        name: String,
+        /// Where it differs.
+        why: &'static str,
+    },
+    /// A kept arrival is of something else.
+    #[error("{} was begun with {what}", .folder.display())]
+    OtherArrival {
+        /// The folder that was kept.
+        folder: PathBuf,
+        /// What differs from now.
+        what: &'static str,
+    },
+    /// Another process works on the same arrival.
+    #[error("another process is writing {}", .0.display())]
+    ArrivalBusy(PathBuf),
     /// A file changed its length while it was read.
     #[error("{0} changed while it was being sealed")]
     SourceChanged(String),
@@ -216,6 +235,9 @@ impl SealedModelError {
             Self::NotAFile(_) => "not-a-file",
             Self::NameRefused { .. } => "name-refused",
             Self::SourceChanged(_) => "source-changed",
+            Self::NotAsAnnounced { .. } => "not-as-announced",
+            Self::OtherArrival { .. } => "other-arrival",
+            Self::ArrivalBusy(_) => "arrival-busy",
             Self::TooLarge { .. } => "too-large",
             Self::Unusable(_) => "unusable",
             Self::MalformedKey(_) => "malformed-key",
@@ -258,6 +280,13 @@ impl SealedModelError {
             Self::Symlink(_) => "copy the model with links resolved (cp -rL) and seal the copy",
             Self::NotAFile(_) => "keep only regular files and folders in the model",
             Self::NameRefused { .. } => "rename the file",
+            Self::NotAsAnnounced { .. } => {
+                "run the command again; if it happens again, the source is damaged or somebody changes what it sends"
+            }
+            Self::OtherArrival { .. } => {
+                "run the command as it was begun, or remove that folder and the key file to start over"
+            }
+            Self::ArrivalBusy(_) => "wait for the other process, or choose another output",
             Self::SourceChanged(_) => "wait until the model is written completely, then seal again",
             Self::TooLarge { .. } => "split the model, or seal fewer files",
             Self::Unusable(_) => {

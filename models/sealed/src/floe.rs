@@ -159,17 +159,26 @@ impl Sealer {
         let mut iv = [0; IV_BYTES];
         aws_lc_rs::rand::fill(&mut iv).ok()?;
         let schedule = Schedule { geometry, iv, aad };
-        let message_key = schedule.message_key(key);
-        let keys = (0..geometry.epochs())
-            .map(|epoch| {
-                let key = schedule.segment_key(&message_key, epoch);
-                RandomizedNonceKey::new(&AES_256_GCM, key.as_slice()).expect("32 bytes are an AES-256 key")
-            })
-            .collect();
+        let keys = schedule.sealing_keys(key);
         Some((Self { geometry, keys }, schedule.header(key)))
     }
 
-    /// Encrypts in place; returns what goes before and after. Each position at most once.
+    /// Goes on with a ciphertext that was begun, after checking its header. A position that is sealed again gets a new
+    /// random nonce.
+    pub(crate) fn resume(
+        key: &[u8; KEY_BYTES],
+        aad: &[u8],
+        geometry: Geometry,
+        header: &Header,
+    ) -> Result<Self, Fault> {
+        let schedule = Schedule::of_header(key, aad, geometry, header)?;
+        Ok(Self {
+            geometry,
+            keys: schedule.sealing_keys(key),
+        })
+    }
+
+    /// Encrypts in place; returns what goes before and after. Each position at most once, but for `resume`.
     pub(crate) fn seal(
         &self,
         position: u64,
@@ -199,17 +208,7 @@ impl Opener {
         geometry: Geometry,
         header: &Header,
     ) -> Result<Self, Fault> {
-        let (parameters, rest) = header.split_at(PARAMETERS_BYTES);
-        if parameters != geometry.parameters() {
-            return Err(Fault::Parameters);
-        }
-        let iv = *rest
-            .first_chunk::<IV_BYTES>()
-            .expect("the header's length is fixed");
-        let schedule = Schedule { geometry, iv, aad };
-        if !bool::from(schedule.header_tag(key).ct_eq(&rest[IV_BYTES..])) {
-            return Err(Fault::HeaderTag);
-        }
+        let schedule = Schedule::of_header(key, aad, geometry, header)?;
         let message_key = schedule.message_key(key);
         let keys = (0..geometry.epochs())
             .map(|epoch| {
@@ -273,7 +272,38 @@ struct Schedule<'a> {
     aad: &'a [u8],
 }
 
-impl Schedule<'_> {
+impl<'a> Schedule<'a> {
+    /// That of an existing ciphertext, if its header has these parameters and this key's tag.
+    fn of_header(
+        key: &[u8; KEY_BYTES],
+        aad: &'a [u8],
+        geometry: Geometry,
+        header: &Header,
+    ) -> Result<Self, Fault> {
+        let (parameters, rest) = header.split_at(PARAMETERS_BYTES);
+        if parameters != geometry.parameters() {
+            return Err(Fault::Parameters);
+        }
+        let iv = *rest
+            .first_chunk::<IV_BYTES>()
+            .expect("the header's length is fixed");
+        let schedule = Self { geometry, iv, aad };
+        if !bool::from(schedule.header_tag(key).ct_eq(&rest[IV_BYTES..])) {
+            return Err(Fault::HeaderTag);
+        }
+        Ok(schedule)
+    }
+
+    fn sealing_keys(&self, key: &[u8; KEY_BYTES]) -> Vec<RandomizedNonceKey> {
+        let message_key = self.message_key(key);
+        (0..self.geometry.epochs())
+            .map(|epoch| {
+                let key = self.segment_key(&message_key, epoch);
+                RandomizedNonceKey::new(&AES_256_GCM, key.as_slice()).expect("32 bytes are an AES-256 key")
+            })
+            .collect()
+    }
+
     /// `FLOE_KDF`.
     fn kdf<const N: usize>(&self, key: &[u8], purpose: &[u8]) -> Zeroizing<[u8; N]> {
         let prk = Prk::new_less_safe(HKDF_SHA384, key);

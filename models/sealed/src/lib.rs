@@ -2,7 +2,8 @@
 //!
 //! The path of a model through this crate, each step consuming or requiring the last:
 //!
-//! 1. [`seal`] encrypts a directory under a [`ModelKey`] and signs its [`Manifest`] with the owner's key.
+//! 1. [`seal`] encrypts a directory under a [`ModelKey`] and signs its [`Manifest`] with the owner's key; [`Arrival`]
+//!    does so with bytes that come over a network, which never touch a disk in the clear.
 //! 2. [`TenantKek::wrap`] wraps the model key (broker); the [`WrapList`] travels with the model.
 //! 3. [`SealedModel::open_manifest`] checks the owner's signature; no key is needed for it.
 //! 4. [`SealedModel::anchored`] refuses another model and a rolled-back version.
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod anchor;
+mod arrival;
 mod bundle;
 mod diagnosis;
 mod directory;
@@ -27,9 +29,11 @@ mod progress;
 mod seal;
 mod secret_bytes;
 mod source;
+mod unfinished;
 mod wrap;
 
 pub use anchor::Anchor;
+pub use arrival::{Arrival, ArrivingFile, ArrivingObject, ContentDigest, FinishedObject};
 pub use error::{Result, SealedModelError};
 pub use key::ModelKey;
 pub use manifest::{Manifest, UnverifiedManifest};

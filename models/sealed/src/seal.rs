@@ -6,16 +6,15 @@
 //! 4. The names become the last object, and the owner signs the manifest.
 //! 5. Everything is synced, then the sibling is renamed: the output appears whole or not at all.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
+use rustix::fs::CWD;
 use serde::{Deserialize, Serialize};
 use wire::ids::ModelId;
 use zeroize::Zeroizing;
@@ -23,12 +22,10 @@ use zeroize::Zeroizing;
 use crate::directory::open_regular;
 use crate::floe::{self, Geometry, OVERHEAD_BYTES, PREFIX_BYTES};
 use crate::key::{ContainerId, ObjectContext};
-use crate::manifest::{INDEX_NAME, MANIFEST_NAME, Object, VERSION_MAX, object_name};
+use crate::manifest::{INDEX_NAME, Object, VERSION_MAX, object_name};
 use crate::source::{self, SourceFile};
-use crate::wrap::WRAPS_NAME;
-use crate::{
-    Manifest, ModelKey, OwnerSigningKey, Progress, Progressed, Result, SealedModelError, WrapList, limits,
-};
+use crate::unfinished::{Sink, Unfinished};
+use crate::{Manifest, ModelKey, OwnerSigningKey, Progress, Progressed, Result, SealedModelError, limits};
 
 /// The index is padded to a multiple, so that its length does not tell how long the names are.
 const INDEX_PADDING_BYTES: usize = 4096;
@@ -57,6 +54,22 @@ pub(crate) struct Index {
     pub(crate) files: Vec<String>,
 }
 
+impl Index {
+    /// The plaintext and how it is cut.
+    pub(crate) fn to_bytes(&self) -> Result<(Zeroizing<Vec<u8>>, Geometry)> {
+        let mut plain = Zeroizing::new(serde_json::to_vec(self).expect("strings are expressible as JSON"));
+        let padded = plain.len().next_multiple_of(INDEX_PADDING_BYTES);
+        plain.resize(padded, b' ');
+        let geometry = Geometry::of_plaintext(limits::SEGMENT_BYTES, plain.len() as u64)
+            .filter(|geometry| geometry.plain_bytes() <= limits::INDEX_BYTES_MAX)
+            .ok_or(SealedModelError::TooLarge {
+                what: "list of names",
+                limit: limits::INDEX_BYTES_MAX,
+            })?;
+        Ok((plain, geometry))
+    }
+}
+
 /// Seals every file under `source` into the new directory `out`, which appears whole or not at all.
 pub fn seal(
     source: &Path,
@@ -64,21 +77,13 @@ pub fn seal(
     request: &SealRequest<'_>,
     progress: Progress<'_>,
 ) -> Result<Manifest> {
-    if ModelId::new(request.model_id).is_err() {
-        return Err(SealedModelError::Unusable("model id"));
-    }
-    if request.version == 0 || request.version > VERSION_MAX {
-        return Err(SealedModelError::Unusable("version"));
-    }
-    if out.symlink_metadata().is_ok() {
-        return Err(SealedModelError::OutputExists(out.to_owned()));
-    }
+    request.check()?;
     let files = source::list(source)?
         .into_iter()
         .map(Opened::open)
         .collect::<Result<Vec<_>>>()?;
     let unfinished = Unfinished::create(out)?;
-    check_room(&unfinished.path, &files)?;
+    unfinished.check_room(files.iter().map(|file| file.geometry.sealed_bytes()).sum())?;
 
     let job = Job::new(request, &files, progress)?;
     let mut objects = Vec::with_capacity(files.len() + 1);
@@ -101,12 +106,33 @@ pub fn seal(
         &objects,
         request.owner,
     )?;
-    unfinished.file(MANIFEST_NAME)?.finish(&bundle)?;
-    unfinished
-        .file(WRAPS_NAME)?
-        .finish(&WrapList::default().to_bytes())?;
-    unfinished.rename(out)?;
+    unfinished.complete(&bundle)?;
     Ok(manifest)
+}
+
+impl SealRequest<'_> {
+    /// Refuses an id or a version that nothing could ask for.
+    pub(crate) fn check(&self) -> Result<()> {
+        if ModelId::new(self.model_id).is_err() {
+            return Err(SealedModelError::Unusable("model id"));
+        }
+        if self.version == 0 || self.version > VERSION_MAX {
+            return Err(SealedModelError::Unusable("version"));
+        }
+        Ok(())
+    }
+
+    /// The associated data of one object.
+    pub(crate) fn aad(&self, container: &ContainerId, object: &str, geometry: Geometry) -> [u8; 48] {
+        ObjectContext {
+            model_id: self.model_id,
+            version: self.version,
+            container,
+            object,
+            plain_bytes: geometry.plain_bytes(),
+        }
+        .aad()
+    }
 }
 
 struct Opened {
@@ -133,18 +159,6 @@ impl Opened {
             file,
             geometry,
         })
-    }
-}
-
-/// Says at the start what would otherwise be found out at the end of a long copy. Writing still checks.
-fn check_room(folder: &Path, files: &[Opened]) -> Result<()> {
-    let needed: u64 = files.iter().map(|file| file.geometry.sealed_bytes()).sum();
-    match statvfs(folder) {
-        Ok(room) if room.f_bavail.saturating_mul(room.f_frsize) < needed => Err(SealedModelError::DiskFull {
-            action: "write",
-            name: format!("{needed} bytes"),
-        }),
-        _ => Ok(()),
     }
 }
 
@@ -199,18 +213,8 @@ impl<'a> Job<'a> {
     }
 
     fn index(&self, files: &[Opened], sink: Sink) -> Result<Object> {
-        let index = Index {
-            files: files.iter().map(|file| file.source.name.clone()).collect(),
-        };
-        let mut plain = Zeroizing::new(serde_json::to_vec(&index).expect("strings are expressible as JSON"));
-        let padded = plain.len().next_multiple_of(INDEX_PADDING_BYTES);
-        plain.resize(padded, b' ');
-        let geometry = Geometry::of_plaintext(limits::SEGMENT_BYTES, plain.len() as u64)
-            .filter(|geometry| geometry.plain_bytes() <= limits::INDEX_BYTES_MAX)
-            .ok_or(SealedModelError::TooLarge {
-                what: "list of names",
-                limit: limits::INDEX_BYTES_MAX,
-            })?;
+        let names = files.iter().map(|file| file.source.name.clone()).collect();
+        let (plain, geometry) = Index { files: names }.to_bytes()?;
         let read = |buffer: &mut [u8], offset: u64| {
             buffer.copy_from_slice(&plain[offset as usize..][..buffer.len()]);
             Ok(())
@@ -225,14 +229,7 @@ impl<'a> Job<'a> {
         read: &(dyn Fn(&mut [u8], u64) -> Result<()> + Sync),
         mut sink: Sink,
     ) -> Result<Object> {
-        let aad = ObjectContext {
-            model_id: self.request.model_id,
-            version: self.request.version,
-            container: &self.container,
-            object: &name,
-            plain_bytes: geometry.plain_bytes(),
-        }
-        .aad();
+        let aad = self.request.aad(&self.container, &name, geometry);
         let (sealer, header) =
             floe::Sealer::start(&self.floe_key, &aad, geometry).ok_or(SealedModelError::Random)?;
         let segment = |position: u64| {
@@ -304,100 +301,4 @@ pub(crate) fn thread_pool(threads: usize) -> Result<ThreadPool> {
         .thread_name(|number| format!("sealed-model-{number}"))
         .build()
         .map_err(|error| SealedModelError::io("start", "threads", io::Error::other(error)))
-}
-
-/// One file of the output, hashed as it is written.
-struct Sink {
-    name: String,
-    file: File,
-    hash: Context,
-}
-
-impl Sink {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hash.update(bytes);
-        self.file
-            .write_all(bytes)
-            .map_err(|error| SealedModelError::io("write", &self.name, error))
-    }
-
-    /// Writes the last bytes and waits until all are on stable storage; returns SHA-256 of the file.
-    fn finish(mut self, bytes: &[u8]) -> Result<[u8; 32]> {
-        self.write(bytes)?;
-        self.file
-            .sync_all()
-            .map_err(|error| SealedModelError::io("write", &self.name, error))?;
-        Ok(self
-            .hash
-            .finish()
-            .as_ref()
-            .try_into()
-            .expect("SHA-256 has 32 bytes"))
-    }
-}
-
-/// The sibling that is being written; removed unless it was renamed.
-struct Unfinished {
-    path: PathBuf,
-}
-
-impl Unfinished {
-    fn create(out: &Path) -> Result<Self> {
-        let name = out
-            .file_name()
-            .ok_or_else(|| SealedModelError::OutputExists(out.to_owned()))?;
-        let mut random = [0; 8];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| SealedModelError::Random)?;
-        let path = parent(out).join(format!(
-            ".{}.unfinished-{}",
-            name.to_string_lossy(),
-            hex::encode(random)
-        ));
-        fs::create_dir(&path)
-            .map_err(|error| SealedModelError::io("create", path.display().to_string(), error))?;
-        Ok(Self { path })
-    }
-
-    fn file(&self, name: &str) -> Result<Sink> {
-        let file = File::create_new(self.path.join(name))
-            .map_err(|error| SealedModelError::io("create", name, error))?;
-        Ok(Sink {
-            name: name.to_owned(),
-            file,
-            hash: Context::new(&SHA256),
-        })
-    }
-
-    /// Gives the folder its name, which must still be free.
-    fn rename(self, out: &Path) -> Result<()> {
-        let failed = |error: io::Error| SealedModelError::io("create", out.display().to_string(), error);
-        sync(&self.path).map_err(failed)?;
-        match renameat_with(CWD, &self.path, CWD, out, RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::EXIST) => return Err(SealedModelError::OutputExists(out.to_owned())),
-            // File systems without this flag: a plain rename replaces at most an empty folder.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                fs::rename(&self.path, out).map_err(failed)?
-            }
-            Err(error) => return Err(failed(error.into())),
-        }
-        sync(parent(out)).map_err(failed)
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // After the rename there is nothing under this name any more.
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
