@@ -38,7 +38,10 @@ fn run(command: Command, output: Output) -> Result<u8, ClientError> {
         Command::TetheredExec(tether) => {
             Err(client::up::process::tethered_exec(tether.parent, &tether.command))
         }
-        Command::Seal(seal) => Err(commands::seal::run(seal, output)),
+        Command::Seal(seal) => Err(commands::sibling::run(seal, output)),
+        Command::Pull(pull) => Err(commands::sibling::pull(pull, output)),
+        Command::Bench(bench) => Err(commands::sibling::bench(bench, output)),
+        Command::Model(model) => Err(commands::sibling::model(model, output)),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Token(token) => commands::token::run(token, output),
         Command::Policy(policy) => commands::policy::run(policy, output),

@@ -13,6 +13,7 @@ const IMPORT_TABLE: &[(&str, &[&str])] = &[
     ("adyton-audit", &[]),
     ("adyton-kernels", &[]),
     ("adyton-inference", &["adyton-kernels"]),
+    ("adyton-bench", &["adyton-inference", "adyton-kernels"]),
     ("adyton-measurement", &[]),
     ("adyton-attester", &["adyton-attestation"]),
     ("adyton-endorser", &["adyton-attestation"]),

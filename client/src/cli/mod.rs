@@ -116,7 +116,24 @@ pub enum Command {
         disable_version_flag = true,
         after_help = "Examples:\n  adyton seal ./my-model --help"
     )]
-    Seal(Seal),
+    Seal(Passed),
+    /// Seal a model from a hub as it arrives (runs adyton-seal)
+    #[command(
+        disable_help_flag = true,
+        disable_version_flag = true,
+        after_help = "Examples:\n  adyton pull hf:Qwen/Qwen3-0.6B --owner-key owner.key --model-key-file qwen.key\n  adyton pull --help"
+    )]
+    Pull(Passed),
+    /// List, inspect and remove sealed models (runs adyton-seal)
+    #[command(subcommand)]
+    Model(Model),
+    /// Measure the engine on this machine (runs adyton-bench)
+    #[command(
+        disable_help_flag = true,
+        disable_version_flag = true,
+        after_help = "Examples:\n  adyton bench\n  adyton bench ./my-model --streams 1,4,16"
+    )]
+    Bench(Passed),
     /// Run a whole SIMULATED deployment on this machine
     Up(Up),
     /// Print shell completions
@@ -328,10 +345,33 @@ pub struct TokenNew {
     pub out: PathBuf,
 }
 
-/// `adyton seal`: everything goes to adyton-seal.
+/// `adyton model`.
+#[derive(Debug, Subcommand)]
+pub enum Model {
+    /// List sealed models
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:\n  adyton model ls\n  adyton model ls /srv/models --owner-key owner.key.pub"
+    )]
+    Ls(Passed),
+    /// Show what a sealed model says of itself, and check it
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:\n  adyton model inspect support.sealed --owner-key owner.key.pub --digests"
+    )]
+    Inspect(Passed),
+    /// Remove a sealed model
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:\n  adyton model rm Qwen--Qwen3-0.6B.sealed"
+    )]
+    Rm(Passed),
+}
+
+/// Everything goes to a binary of its own.
 #[derive(Debug, Args)]
-pub struct Seal {
-    /// Arguments of adyton-seal
+pub struct Passed {
+    /// Arguments of that binary
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     pub arguments: Vec<std::ffi::OsString>,
 }

@@ -7,7 +7,7 @@ pub mod endorsements;
 pub mod inspect;
 pub mod policy;
 pub mod proxy;
-pub mod seal;
+pub mod sibling;
 pub mod token;
 pub mod verify;
 pub mod verify_manifest;

@@ -236,7 +236,8 @@ fn tls_config(arguments: &Broker) -> Result<ClientConfig> {
     Ok(config)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+/// The certificates of a PEM file, at least one.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let malformed = || SealError::Malformed {
         path: path.to_owned(),
         expected: "a list of certificates in PEM",
@@ -253,7 +254,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 }
 
 /// The cause at the bottom, which is the one that tells something.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

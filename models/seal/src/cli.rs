@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::hub::{HubUrl, Repository};
 use crate::output;
 
 const STYLES: Styles = Styles::styled()
@@ -57,6 +58,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Encrypt a model folder and register its key with the broker
     Seal(Seal),
+    /// Seal a model from a hub as it arrives, without a plain byte on disk
+    Pull(Pull),
     /// Register the kept key of a sealed model again, under a new policy
     Register(Register),
     /// Make the key that signs manifests
@@ -65,6 +68,10 @@ pub(crate) enum Command {
     PublicKey(PublicKey),
     /// Show what a sealed model says of itself, and check it
     Inspect(Inspect),
+    /// List sealed models
+    Ls(Ls),
+    /// Remove a sealed model
+    Rm(Rm),
 }
 
 /// `seal`.
@@ -98,6 +105,63 @@ pub(crate) struct Seal {
     pub(crate) threads: Option<usize>,
     #[command(flatten)]
     pub(crate) broker: Option<Broker>,
+}
+
+/// `pull`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  adyton pull hf:Qwen/Qwen3-0.6B --owner-key owner.key --model-key-file qwen.key
+  adyton pull hf:unsloth/Qwen3-0.6B-GGUF --file Qwen3-0.6B-Q4_K_M.gguf --owner-key owner.key --model-key-file qwen.key
+  adyton pull hf:acme/support-7b@v2 --hub-token-file token --owner-key owner.key --model-version 2 \
+      --broker https://broker.example:8443 --ca ca.pem --cert owner.pem --key owner-tls.key --policy release.toml
+
+Every file is compared with the digest that the hub announces, at one commit. After an interruption the same command \
+goes on where it was, if --model-key-file keeps the key.")]
+pub(crate) struct Pull {
+    /// What to pull: hf:ORG/NAME or hf:ORG/NAME@REVISION
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) repository: Repository,
+    /// Take this file, too; of several GGUF files, this one. Can be repeated
+    #[arg(long = "file", value_name = "NAME")]
+    pub(crate) files: Vec<String>,
+    /// The new folder; must not exist [default: ORG--NAME.sealed in $XDG_DATA_HOME/adyton/models]
+    #[arg(long, env = "ADYTON_OUT", value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Name under which clients will ask for the model [default: ORG/NAME]
+    #[arg(long, env = "ADYTON_MODEL_ID", value_name = "ID")]
+    pub(crate) model_id: Option<String>,
+    /// Higher than every version registered before; older ones are refused from then on
+    #[arg(long, env = "ADYTON_MODEL_VERSION", value_name = "N", default_value_t = 1)]
+    pub(crate) model_version: u64,
+    /// Signs the manifest: private key of keygen, PKCS#8 PEM, mode 0600
+    #[arg(long, env = "ADYTON_OWNER_KEY", value_name = "FILE")]
+    pub(crate) owner_key: PathBuf,
+    /// Keep the model key in a new file, mode 0600: to go on after an interruption, or to register later
+    #[arg(
+        long,
+        env = "ADYTON_MODEL_KEY_FILE",
+        value_name = "FILE",
+        required_unless_present = "broker"
+    )]
+    pub(crate) model_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) broker: Option<Broker>,
+    /// The hub
+    #[arg(
+        long,
+        env = "HF_ENDPOINT",
+        value_name = "URL",
+        default_value = "https://huggingface.co",
+        help_heading = "Hub"
+    )]
+    pub(crate) hub: HubUrl,
+    /// File with the token that the hub gave you, mode 0600
+    #[arg(long, env = "HF_TOKEN_PATH", value_name = "FILE", help_heading = "Hub")]
+    pub(crate) hub_token_file: Option<PathBuf>,
+    /// Certificates (PEM) that vouch for the hub instead of the public ones
+    #[arg(long, env = "ADYTON_HUB_CA", value_name = "FILE", help_heading = "Hub")]
+    pub(crate) hub_ca: Option<PathBuf>,
 }
 
 /// `register`.
@@ -186,6 +250,34 @@ pub(crate) struct Inspect {
     /// Also check every byte at rest against the signed digests
     #[arg(long, env = "ADYTON_DIGESTS", requires = "owner_key", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub(crate) digests: bool,
+}
+
+/// `ls`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  adyton model ls\n  adyton model ls /srv/models --owner-key owner.key.pub --json"
+)]
+pub(crate) struct Ls {
+    /// Folder that holds sealed models [default: $XDG_DATA_HOME/adyton/models]
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Check each signature with this key: private key of keygen, or its public half in hexadecimal or PEM
+    #[arg(long, env = "ADYTON_OWNER_KEY", value_name = "FILE")]
+    pub(crate) owner_key: Option<PathBuf>,
+}
+
+/// `rm`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  adyton model rm Qwen--Qwen3-0.6B.sealed\n  adyton model rm /srv/models/old.sealed --yes"
+)]
+pub(crate) struct Rm {
+    /// A sealed model: a folder, or the name of one in $XDG_DATA_HOME/adyton/models
+    #[arg(value_name = "SEALED")]
+    pub(crate) sealed: PathBuf,
+    /// Do not ask
+    #[arg(long, env = "ADYTON_YES", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub(crate) yes: bool,
 }
 
 /// `https://HOST:PORT`, nothing after it.

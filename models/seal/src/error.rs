@@ -65,6 +65,39 @@ pub(crate) enum SealError {
     /// Registration failed after sealing and the key was not kept.
     #[error("{source}; the sealed model was removed, because nothing can open it without its key")]
     NotRegistered { source: Box<SealError> },
+    /// No connection to the hub, or it broke.
+    #[error("the hub cannot be reached: {0}")]
+    HubUnreachable(String),
+    /// The hub has no time.
+    #[error("the hub is overloaded, or asks for patience")]
+    HubBusy,
+    /// The hub said no.
+    #[error("the hub refused: {0}")]
+    HubRefused(&'static str),
+    /// The hub said something else than its API promises.
+    #[error("the hub's answer is refused: {0}")]
+    HubAnswer(&'static str),
+    /// A file was named that is not there.
+    #[error("there is no {0} in the repository")]
+    NotInRepository(String),
+    /// Neither safetensors nor GGUF.
+    #[error("the repository holds no weights in safetensors or GGUF")]
+    NoWeights,
+    /// Several models in one repository.
+    #[error("the repository holds several GGUF files: {}", .0.join(", "))]
+    SeveralWeights(Vec<String>),
+    /// A pull that can go on.
+    #[error("{source}; what arrived is kept, sealed")]
+    Interrupted { source: Box<SealError> },
+    /// Ctrl-C.
+    #[error("stopped")]
+    Stopped,
+    /// Neither XDG_DATA_HOME nor HOME.
+    #[error("there is no home folder to keep models in")]
+    NoHome,
+    /// Nobody was there to confirm.
+    #[error("{} is removed only when that is confirmed", .0.display())]
+    NotConfirmed(PathBuf),
 }
 
 impl SealError {
@@ -83,7 +116,17 @@ impl SealError {
             Self::Refused { code, .. } => code,
             Self::Answer(_) => "broker-answer",
             Self::Sealing(_) => "sealing",
-            Self::NotRegistered { source } => source.code(),
+            Self::NotRegistered { source } | Self::Interrupted { source } => source.code(),
+            Self::HubUnreachable(_) => "hub-unreachable",
+            Self::HubBusy => "hub-busy",
+            Self::HubRefused(_) => "hub-refused",
+            Self::HubAnswer(_) => "hub-answer",
+            Self::NotInRepository(_) => "not-in-repository",
+            Self::NoWeights => "no-weights",
+            Self::SeveralWeights(_) => "several-weights",
+            Self::Stopped => "stopped",
+            Self::NoHome => "no-home",
+            Self::NotConfirmed(_) => "not-confirmed",
         }
     }
 
@@ -107,6 +150,23 @@ impl SealError {
             }
             Self::Sealing(_) => "check that --broker is an adyton-broker of this version",
             Self::NotRegistered { source } => source.hint(),
+            Self::HubUnreachable(_) => "check --hub and the network; then run the same command again",
+            Self::HubBusy => "wait a while, then run the same command again",
+            Self::HubRefused(_) => {
+                "check the name; for a private or gated model name your token's file: --hub-token-file"
+            }
+            Self::HubAnswer(_) => "check that --hub is a model hub and not a page in front of it",
+            Self::NotInRepository(_) => "look at the repository's list of files; names are case-sensitive",
+            Self::NoWeights => {
+                "choose a repository with safetensors or GGUF; pickles (.bin, .pt) are never taken"
+            }
+            Self::SeveralWeights(_) => "name one: --file NAME",
+            Self::Interrupted { .. } => "run the same command again: it goes on where it was",
+            Self::Stopped => {
+                "run the command again to start over; with --model-key-file it would go on where it was"
+            }
+            Self::NoHome => "set HOME or XDG_DATA_HOME, or name the folder",
+            Self::NotConfirmed(_) => "add --yes",
         }
     }
 
@@ -117,13 +177,18 @@ impl SealError {
                 "malformed" | "malformed-key" | "not-a-sealed-model" => EXIT_MALFORMED,
                 "unsupported-signing" => EXIT_UNSUPPORTED,
                 "wrong-key" | "owner-signature" | "other-model" | "rolled-back" | "manifest-replaced"
-                | "truncated" | "extended" | "swapped" | "bit-flipped" | "reordered" => EXIT_REJECTED,
+                | "truncated" | "extended" | "swapped" | "bit-flipped" | "reordered" | "not-as-announced" => {
+                    EXIT_REJECTED
+                }
                 _ => EXIT_OTHER,
             },
             Self::Malformed { .. } | Self::Policy { .. } | Self::Answer(_) => EXIT_MALFORMED,
             // A broker that is out of order has not rejected anything.
             Self::Refused { status, .. } if *status < 500 => EXIT_REJECTED,
-            Self::NotRegistered { source } => source.exit_code(),
+            Self::NotRegistered { source } | Self::Interrupted { source } => source.exit_code(),
+            Self::HubRefused(_) => EXIT_REJECTED,
+            Self::HubAnswer(_) => EXIT_MALFORMED,
+            Self::NoWeights => EXIT_UNSUPPORTED,
             _ => EXIT_OTHER,
         }
     }

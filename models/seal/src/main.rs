@@ -5,12 +5,16 @@
 mod broker;
 mod cli;
 mod error;
+mod hub;
 mod inspect;
 mod keys;
 mod output;
 mod policy;
+mod pull;
 mod seal;
 mod secret_file;
+mod selection;
+mod store;
 
 use std::process::ExitCode;
 
@@ -46,6 +50,9 @@ fn run(command: Command, output: Output) -> Result<()> {
         Command::Keygen(arguments) => keys::keygen(&arguments, output),
         Command::PublicKey(arguments) => keys::public_key(&arguments, output),
         Command::Inspect(arguments) => inspect::inspect(&arguments, output),
+        Command::Ls(arguments) => store::ls(&arguments, output),
+        Command::Rm(arguments) => store::rm(&arguments, output),
+        Command::Pull(arguments) => block_on(pull::pull(arguments, output)),
         Command::Seal(arguments) => block_on(seal::seal(arguments, output)),
         Command::Register(arguments) => block_on(seal::register(arguments, output)),
     }

@@ -42,6 +42,41 @@ impl Output {
         };
     }
 
+    /// A list: columns for a person, a document for a script.
+    pub(crate) fn table(&self, header: &[&str], rows: &[Vec<String>], document: &Value) {
+        let mut stdout = anstream::stdout();
+        if self.json {
+            let _ = writeln!(stdout, "{}", pretty(document));
+            return;
+        }
+        if rows.is_empty() {
+            return;
+        }
+        let width = |column: usize| {
+            let cells = rows.iter().map(|row| row[column].chars().count());
+            cells.chain([header[column].len()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..header.len()).map(width).collect();
+        let line = |cells: Vec<&str>| {
+            let padded = cells
+                .iter()
+                .zip(&widths)
+                .map(|(cell, &width)| format!("{cell:width$}"));
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        let _ = writeln!(stdout, "{STRONG}{}{STRONG:#}", line(header.to_vec()));
+        for row in rows {
+            let _ = writeln!(stdout, "{}", line(row.iter().map(String::as_str).collect()));
+        }
+    }
+
+    /// A question, whose answer is typed behind it.
+    pub(crate) fn ask(&self, question: &str) {
+        let mut stderr = anstream::stderr();
+        let _ = write!(stderr, "{question}");
+        let _ = stderr.flush();
+    }
+
     /// A line about what is being done.
     pub(crate) fn step(&self, line: &str) {
         if !self.quiet {

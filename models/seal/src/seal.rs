@@ -39,17 +39,38 @@ pub(crate) async fn seal(arguments: Seal, output: Output) -> Result<()> {
             return Err(error);
         }
     };
-    let mut lines = describe(&manifest, &arguments.out);
-    let mut document = document(&manifest, &arguments.out);
+    let kept = arguments.model_key_file.is_some();
+    complete(
+        &manifest,
+        &owner_key,
+        &key,
+        registration,
+        &arguments.out,
+        kept,
+        output,
+    )
+    .await
+}
+
+/// Registers what was sealed, if a broker was named, and reports. Without its key nothing can open it: unless the key was
+/// kept, a failed registration removes it.
+pub(crate) async fn complete(
+    manifest: &Manifest,
+    owner_key: &OwnerPublicKey,
+    key: &ModelKey,
+    registration: Option<Registration>,
+    out: &Path,
+    kept: bool,
+    output: Output,
+) -> Result<()> {
+    let mut lines = describe(manifest, out);
+    let mut document = document(manifest, out);
     if let Some(registration) = registration {
-        match registration
-            .register(&manifest, &owner_key, &key, &arguments.out, output)
-            .await
-        {
+        match registration.register(manifest, owner_key, key, out, output).await {
             Ok(registered) => report(&registered, &mut lines, &mut document),
-            Err(error) if arguments.model_key_file.is_some() => return Err(error),
+            Err(error) if kept => return Err(error),
             Err(error) => {
-                let _ = std::fs::remove_dir_all(&arguments.out);
+                let _ = std::fs::remove_dir_all(out);
                 return Err(SealError::NotRegistered {
                     source: Box::new(error),
                 });
@@ -117,13 +138,14 @@ async fn encrypt(
 }
 
 /// A broker that answered, and the policy to register under.
-struct Registration {
+pub(crate) struct Registration {
     broker: BrokerClient,
     policy: PolicyTemplate,
 }
 
 impl Registration {
-    async fn prepare(arguments: &Broker, model_id: &str) -> Result<Self> {
+    /// Reads the policy and asks the broker for its registration key.
+    pub(crate) async fn prepare(arguments: &Broker, model_id: &str) -> Result<Self> {
         let policy = PolicyTemplate::read(&arguments.policy, model_id)?;
         let broker = BrokerClient::connect(arguments)?;
         broker.registration_key().await?;

@@ -1,7 +1,9 @@
 //! `adyton-seal` as a person and as a script run it.
 
 mod fake_broker;
+mod fake_hub;
 mod files;
+mod pull;
 mod registration;
 
 use std::path::Path;
