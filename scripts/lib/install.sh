@@ -8,10 +8,11 @@ as_root() {
 }
 
 # need_packages COMMAND=PACKAGE ... : installs the packages whose command is missing.
+# A command that begins with a slash is a file.
 need_packages() {
-    local missing=() pair
+    local missing=() pair PATH=$PATH:/usr/sbin:/sbin
     for pair in "$@"; do
-        command -v "${pair%%=*}" >/dev/null 2>&1 || missing+=("${pair#*=}")
+        [ -f "${pair%%=*}" ] || command -v "${pair%%=*}" >/dev/null 2>&1 || missing+=("${pair#*=}")
     done
     [ ${#missing[@]} -eq 0 ] && return
     if ! command -v apt-get >/dev/null 2>&1; then

@@ -30,6 +30,7 @@ const IMPORT_TABLE: &[(&str, &[&str])] = &[
             "adyton-sealed-model",
         ],
     ),
+    ("adyton-image", &[]),
     ("adyton-host", &["adyton-wire", "adyton-measurement"]),
     (
         "adyton-client",
