@@ -95,7 +95,9 @@ impl EnclaveError {
             Self::Config(_) => "correct enclave.toml; every key is documented in enclave/README.md",
             Self::CommandLine(_) => "usage: run --config FILE --channel DIRECTORY",
             Self::Environment { .. } => "start the enclave with an empty environment",
-            Self::Hardening(_) => "the system must permit prctl and setrlimit",
+            Self::Hardening(_) => {
+                "the kernel must have seccomp and landlock (6.12 or later) and permit prctl and setrlimit"
+            }
             Self::SealedModel(error) => error.hint(),
             Self::Model { .. } => "seal a model of a supported architecture",
             Self::Keys(_) => "the system's random generator must work",

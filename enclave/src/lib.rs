@@ -2,8 +2,9 @@
 //!
 //! 1. [`hardening`]: the process gives up what it must not have.
 //! 2. [`config`]: the measured configuration is parsed, once.
-//! 3. `lifecycle`: Booted → Attested → Provisioned → Ready, each consuming the last.
-//! 4. The host's streams arrive at `front`; a sealed request is `gateway`'s from there.
+//! 3. [`confine`]: system calls and files shrink to a list.
+//! 4. `lifecycle`: Booted → Attested → Provisioned → Ready, each consuming the last.
+//! 5. The host's streams arrive at `front`; a sealed request is `gateway`'s from there.
 //!
 //! Whoever calls [`run`] chooses the attester: the release binary has the platform's only, the simulated one comes
 //! with a binary of its own.
@@ -14,6 +15,7 @@ mod api;
 mod audit_trail;
 mod clock;
 pub mod config;
+pub mod confine;
 mod connection;
 mod embedding;
 mod engine;

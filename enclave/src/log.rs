@@ -52,6 +52,11 @@ pub enum Event {
         /// Whether memory cannot be swapped out.
         memory_locked: bool,
     },
+    /// System calls and files shrank to a list.
+    Confined {
+        /// Whether every rule over files holds.
+        files: bool,
+    },
     /// A phase was reached.
     Phase {
         /// Its name.
@@ -98,6 +103,7 @@ impl LogSafe for Event {
     fn event(&self) -> &'static str {
         match self {
             Self::Hardened { .. } => "hardened",
+            Self::Confined { .. } => "confined",
             Self::Phase { .. } => "phase",
             Self::Waiting { .. } => "waiting-for-broker",
             Self::Released { .. } => "key-released",
@@ -110,6 +116,7 @@ impl LogSafe for Event {
     fn fields(&self) -> Vec<(&'static str, Field)> {
         match *self {
             Self::Hardened { memory_locked } => vec![("memory_locked", Field::Flag(memory_locked))],
+            Self::Confined { files } => vec![("files", Field::Flag(files))],
             Self::Phase { phase, uptime_ms } => {
                 vec![
                     ("phase", Field::Code(phase)),

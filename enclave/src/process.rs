@@ -16,6 +16,7 @@ use wire::{frame::Frame, message::StreamPurpose};
 
 use crate::{
     config::MeasuredConfig,
+    confine::{Confined, confine},
     error::{EnclaveError, Result},
     hardening::{self, Hardened},
     lifecycle::Booted,
@@ -36,13 +37,19 @@ pub fn prepare() -> Result<Hardened> {
     hardening::harden()
 }
 
-/// Runs the enclave until SIGTERM or SIGINT, or until a fault that waiting cannot mend.
+/// Confines the process, and runs the enclave until SIGTERM or SIGINT, or until a fault that waiting cannot mend.
+///
+/// Only simulated evidence comes from a process whose kernel knows some of the rules over files: it protects nothing.
 pub fn run(
     config: MeasuredConfig,
     channel: &Path,
     attester: Arc<dyn Attester>,
     hardened: Hardened,
 ) -> Result<()> {
+    let confined = confine(&config.values.model.path, channel, &attester.access())?;
+    if !confined.files && !attester.platform().is_simulated() {
+        return Err(EnclaveError::Hardening("landlock is older than its rules"));
+    }
     let limits = &config.values.limits;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.values.threads.clamp(1, 8)) // set, so that no environment variable is asked
@@ -50,12 +57,19 @@ pub fn run(
         .enable_all()
         .build()
         .map_err(|_| EnclaveError::Hardening("no threads"))?;
-    let outcome = runtime.block_on(live(config, channel, attester, hardened, stop_signal()));
+    let outcome = runtime.block_on(live(
+        config,
+        channel,
+        attester,
+        hardened,
+        Some(confined),
+        stop_signal(),
+    ));
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
 }
 
-/// The life of one enclave, until `stop`.
+/// The life of one enclave, until `stop`. `confined` is what holds for this process, told to the host.
 ///
 /// # Errors
 /// Faults that waiting cannot mend; the process is to end.
@@ -64,6 +78,7 @@ pub async fn live(
     directory: &Path,
     attester: Arc<dyn Attester>,
     hardened: Hardened,
+    confined: Option<Confined>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     let started = Instant::now();
@@ -73,6 +88,11 @@ pub async fn live(
     log.write(&Event::Hardened {
         memory_locked: hardened.memory_locked,
     });
+    if let Some(confined) = confined {
+        log.write(&Event::Confined {
+            files: confined.files,
+        });
+    }
     let mut pump = AbortOnDropHandle::new(tokio::spawn(pump(channel.clone(), lines)));
     let outcome = match Booted::boot(config, attester, channel, listener, log.clone(), started) {
         Ok(booted) => {

@@ -2,7 +2,7 @@
 
 use attestation::{DeviceEvidence, PlatformTag, ReportData};
 
-use crate::{Attester, AttesterError, Collected};
+use crate::{Access, Attester, AttesterError, Collected};
 
 /// Collects evidence of the devices of one kind.
 pub trait Device: Send + Sync {
@@ -13,6 +13,11 @@ pub trait Device: Send + Sync {
 
     /// SHA-256 of each device's leaf certificate, in the order of the evidence: what the statement lists.
     fn digests(&self) -> Result<Vec<[u8; 32]>, AttesterError>;
+
+    /// What of the system collecting touches.
+    fn access(&self) -> Access {
+        Access::default()
+    }
 }
 
 /// An attester and the devices whose evidence travels with the platform's.
@@ -47,6 +52,11 @@ impl Attester for WithDevices {
             digests.extend(device.digests()?);
         }
         Ok(digests)
+    }
+
+    fn access(&self) -> Access {
+        let devices = self.devices.iter().map(|device| device.access());
+        devices.fold(self.attester.access(), Access::and)
     }
 }
 

@@ -12,6 +12,7 @@
 //! Unsafe code is denied but in two modules, which say why: an ioctl of `sev_guest`, and the calls
 //! into NVIDIA's library.
 
+mod access;
 pub mod azure;
 mod certificate_table;
 mod detect;
@@ -31,6 +32,7 @@ mod vectors;
 
 use attestation::{DeviceEvidence, Endorsements, PlatformTag, ReportData};
 
+pub use access::Access;
 pub use detect::{Detected, Finding, Source, detect};
 pub use device::{Device, WithDevices};
 pub use error::AttesterError;
@@ -47,6 +49,11 @@ pub trait Attester: Send + Sync {
     /// lists them, so that `report_data` commits to them. None unless there are devices.
     fn device_digests(&self) -> Result<Vec<[u8; 32]>, AttesterError> {
         Ok(Vec::new())
+    }
+
+    /// What of the system collecting touches.
+    fn access(&self) -> Access {
+        Access::default()
     }
 }
 

@@ -21,7 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::sev_guest::is_device;
-use crate::{Attester, AttesterError, Collected, event_log};
+use crate::{Access, Attester, AttesterError, Collected, event_log};
 
 /// Where the driver puts itself.
 pub const DEVICE: &str = "/dev/tdx_guest";
@@ -94,6 +94,14 @@ impl Attester for TdxGuest {
             endorsements: Endorsements::new(),
             devices: Vec::new(),
         })
+    }
+
+    fn access(&self) -> Access {
+        Access {
+            devices: vec![DEVICE.into()],
+            files: vec![event_log::CCEL.into()],
+            ..Access::default()
+        }
     }
 }
 

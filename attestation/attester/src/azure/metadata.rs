@@ -44,6 +44,11 @@ impl MetadataService {
         }
     }
 
+    /// The port that is connected to.
+    pub(crate) fn port(&self) -> u16 {
+        self.server.port()
+    }
+
     #[cfg(test)]
     pub(crate) fn impatient(mut self) -> Self {
         self.pause = Duration::from_millis(1);

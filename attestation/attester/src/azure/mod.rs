@@ -30,7 +30,7 @@ use attestation::{
 use self::hcl::{Hardware, Hcl};
 pub use self::metadata::MetadataService;
 use crate::tpm::{self, Connect, DeviceFile, PcrSelection, Tpm};
-use crate::{Attester, AttesterError, Collected, event_log, pem};
+use crate::{Access, Attester, AttesterError, Collected, event_log, pem};
 
 const HCL_REPORT: u32 = 0x0140_0001;
 const USER_DATA: u32 = 0x0140_0002;
@@ -198,6 +198,15 @@ impl Attester for Azure {
             endorsements,
             devices: Vec::new(),
         })
+    }
+
+    fn access(&self) -> Access {
+        Access {
+            devices: vec![tpm::DEVICE.into()],
+            files: vec![self.event_log.clone()],
+            tcp_port: Some(self.metadata.port()),
+            ..Access::default()
+        }
     }
 }
 

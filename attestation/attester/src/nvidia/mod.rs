@@ -17,7 +17,7 @@ use attestation::{DeviceEvidence, DeviceKind, Endorsements, ReportData, certific
 use sha2::{Digest as _, Sha256};
 
 use self::nvml::Nvml;
-use crate::{AttesterError, Device};
+use crate::{Access, AttesterError, Device};
 
 /// The name under which the driver installs it.
 const LIBRARY: &str = "libnvidia-ml.so.1";
@@ -89,5 +89,19 @@ impl Device for Gpus {
             Ok(Sha256::digest(leaf).into())
         };
         (0..self.count()?).map(digest).collect()
+    }
+
+    /// The driver's device files as they are now, and where it tells about its GPUs. Not tried on a machine with GPUs.
+    fn access(&self) -> Access {
+        let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+        let of_driver =
+            |entry: &std::fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"nvidia");
+        Access {
+            devices: devices.filter(of_driver).map(|entry| entry.path()).collect(),
+            files: ["/proc/driver/nvidia", "/sys/bus/pci", "/sys/devices"]
+                .map(Into::into)
+                .to_vec(),
+            ..Access::default()
+        }
     }
 }

@@ -16,7 +16,7 @@ use attestation::{Endorsements, PlatformTag, ReportData};
 use sev::error::{UserApiError, VmmError};
 use sev::firmware::guest::Firmware;
 
-use crate::{Attester, AttesterError, Collected, certificate_table};
+use crate::{Access, Attester, AttesterError, Collected, certificate_table};
 
 /// Where the driver puts itself; the crate `sev` knows no other place.
 pub const DEVICE: &str = "/dev/sev-guest";
@@ -101,6 +101,13 @@ impl Attester for SevGuest {
             endorsements,
             devices: Vec::new(),
         })
+    }
+
+    fn access(&self) -> Access {
+        Access {
+            devices: vec![DEVICE.into()],
+            ..Access::default()
+        }
     }
 }
 

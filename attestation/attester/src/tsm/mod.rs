@@ -27,7 +27,7 @@ use attestation::{Endorsements, PlatformTag, ReportData};
 
 use self::entry::Entry;
 use self::files::{Configfs, Files};
-use crate::{Attester, AttesterError, Collected, certificate_table, event_log};
+use crate::{Access, Attester, AttesterError, Collected, certificate_table, event_log};
 
 /// Where Linux puts the interface.
 pub(crate) const ROOT: &str = "/sys/kernel/config/tsm/report";
@@ -172,6 +172,14 @@ impl Attester for Tsm {
             }
         }
         unreachable!("the last attempt returns")
+    }
+
+    fn access(&self) -> Access {
+        Access {
+            folders: vec![self.root.clone()],
+            files: self.event_log.iter().cloned().collect(),
+            ..Access::default()
+        }
     }
 }
 

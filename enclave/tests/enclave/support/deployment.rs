@@ -230,6 +230,7 @@ impl Deployment {
                 &channel,
                 attester,
                 Hardened { memory_locked: false },
+                None, // these tests share their process
                 stop,
             )
             .await
