@@ -1,4 +1,5 @@
-//! `adyton-image`: the measured image, as clouds and firmware take it.
+//! `adyton-image`: builds the measured image, checks it, and puts it on disks. `scripts/build-image` and
+//! `scripts/check-image` call it.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -17,11 +18,15 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use image::{
+    assemble::{Inputs, assemble},
+    booted,
+    check::{Finding, check},
     disk::{Disk, Format, UKI_BYTES_MAX},
     gce_archive,
+    policy::{Policy, Variant},
 };
 
-/// The measured image, as clouds and firmware take it.
+/// Builds the measured image, checks it, and puts it on disks.
 #[derive(Parser)]
 #[command(name = "adyton-image", version, arg_required_else_help = true)]
 struct Cli {
@@ -31,6 +36,45 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Prints the packages that an image is made from: suite, name, version, SHA-256.
+    Packages,
+    /// Prints the files of the packages that an image is made from, modules without their compression.
+    Files,
+    /// Builds an image.
+    #[command(after_help = "Example:\n  \
+        adyton-image build --variant release --binary adyton-enclave --packages root/ --crates crates.txt --out image/")]
+    Build {
+        /// Which image.
+        #[arg(long, value_enum)]
+        variant: VariantArg,
+        /// The statically linked binary.
+        #[arg(long, value_name = "FILE")]
+        binary: PathBuf,
+        /// Folder in which the packages are unpacked.
+        #[arg(long, value_name = "FOLDER")]
+        packages: PathBuf,
+        /// What `cargo tree --edges normal --prefix none` says of the binary.
+        #[arg(long, value_name = "FILE")]
+        crates: PathBuf,
+        /// Folder that the image is written to.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// Checks a built image against the policy: one line a finding.
+    Check {
+        /// The image's folder.
+        #[arg(value_name = "FOLDER")]
+        image: PathBuf,
+        /// Folder in which the packages are unpacked.
+        #[arg(long, value_name = "FOLDER")]
+        packages: PathBuf,
+    },
+    /// Checks what a booted guest of the simulated image wrote to its console.
+    CheckBooted {
+        /// The boot log.
+        #[arg(value_name = "FILE")]
+        log: PathBuf,
+    },
     /// Writes a disk that boots a unified kernel image: the same image, the same bytes.
     #[command(after_help = "Examples:\n  \
         adyton-image disk adyton.efi --format raw --out adyton.img        (QEMU, or a disk of your own)\n  \
@@ -50,6 +94,14 @@ enum Command {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum VariantArg {
+    /// What serves.
+    Release,
+    /// With the simulated security processor and a console.
+    Simulated,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum FormatArg {
     /// As it is.
     Raw,
@@ -61,7 +113,8 @@ enum FormatArg {
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("adyton-image: {error:#}");
             ExitCode::FAILURE
@@ -69,10 +122,75 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<bool> {
+    let policy = Policy::of_this_version()?;
     match command {
-        Command::Disk { uki, format, out } => write_disk(&uki, format, &out),
+        Command::Packages => {
+            for package in &policy.packages {
+                println!(
+                    "{} {} {} {}",
+                    package.suite, package.name, package.version, package.sha256
+                );
+            }
+            Ok(true)
+        }
+        Command::Files => {
+            let kernel = &policy.kernel;
+            for file in [&kernel.image, &kernel.options, &kernel.stub] {
+                println!("{file}");
+            }
+            for file in &policy.modules.files {
+                println!("{}/{file}", kernel.modules);
+            }
+            Ok(true)
+        }
+        Command::Build {
+            variant,
+            binary,
+            packages,
+            crates,
+            out,
+        } => {
+            let crates = read_text(&crates)?;
+            let inputs = Inputs {
+                variant: match variant {
+                    VariantArg::Release => Variant::Release,
+                    VariantArg::Simulated => Variant::Simulated,
+                },
+                binary: &binary,
+                packages: &packages,
+                crates: &crates,
+            };
+            write(&out, &assemble(&policy, &inputs)?)?;
+            Ok(true)
+        }
+        Command::Check { image, packages } => Ok(report(&check(&policy, &image, &packages)?)),
+        Command::Disk { uki, format, out } => write_disk(&uki, format, &out).map(|()| true),
+        Command::CheckBooted { log } => Ok(report(&booted::check(&policy, &read_text(&log)?)?)),
     }
+}
+
+fn read_text(path: &Path) -> anyhow::Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn write(out: &Path, artifacts: &[(&str, Vec<u8>)]) -> anyhow::Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
+    for (name, bytes) in artifacts {
+        let path = out.join(name);
+        fs::write(&path, bytes).with_context(|| format!("{} cannot be written", path.display()))?;
+        println!("{:>10} bytes  {}", bytes.len(), path.display());
+    }
+    Ok(())
+}
+
+/// Prints every finding; whether all passed.
+fn report(findings: &[Finding]) -> bool {
+    for finding in findings {
+        println!("{}", finding.line());
+    }
+    findings.iter().all(|finding| finding.faults.is_empty())
 }
 
 fn write_disk(uki: &Path, format: FormatArg, out: &Path) -> anyhow::Result<()> {

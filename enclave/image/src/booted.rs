@@ -1,0 +1,224 @@
+//! What a guest of the simulated image said of itself, against the policy.
+//!
+//! Its init writes one line to the console once the engine runs: `adyton-init: inventory` and a document. A release
+//! image has no console and says nothing; it has the same init, the same policy and the same kernel.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use crate::{
+    check::Finding,
+    policy::{Policy, Variant},
+};
+
+/// What stands before the document.
+pub const PREFIX: &str = "adyton-init: inventory ";
+
+/// What init found in /proc and /sys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inventory {
+    command_line: String,
+    lockdown: String,
+    modules: Vec<String>,
+    inet_sockets: Vec<String>,
+    mounts: Vec<Mount>,
+    processes: Vec<String>,
+    swaps: usize,
+    sysctl: BTreeMap<String, String>,
+    vulnerabilities: BTreeMap<String, String>,
+    io_ports: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mount {
+    path: String,
+    options: String,
+}
+
+/// Settings of the kernel that init made.
+const SYSCTL: &[(&str, &[&str])] = &[
+    ("fs.suid_dumpable", &["0"]),
+    ("kernel.core_pattern", &[""]),
+    ("kernel.dmesg_restrict", &["1"]),
+    ("kernel.kexec_load_disabled", &["1"]),
+    ("kernel.kptr_restrict", &["2"]),
+    ("kernel.modules_disabled", &["1"]),
+    ("kernel.sysrq", &["0"]),
+    ("kernel.unprivileged_bpf_disabled", &["1", "2"]),
+    ("kernel.yama.ptrace_scope", &["3"]),
+    ("user.max_user_namespaces", &["0"]),
+    ("vm.unprivileged_userfaultfd", &["0"]),
+];
+
+/// Checks the boot log of a guest.
+///
+/// # Errors
+/// When the guest did not get so far as to say what it is.
+pub fn check(policy: &Policy, log: &str) -> anyhow::Result<Vec<Finding>> {
+    let line = log
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(PREFIX))
+        .context("the boot log has no inventory: the guest did not get so far")?;
+    let inventory: Inventory = serde_json::from_str(line).context("the inventory in the boot log")?;
+    let rules = &policy.booted;
+
+    let expected = policy.command_line.of(Variant::Simulated);
+    let words: Vec<_> = inventory.command_line.split_whitespace().collect();
+    let command_line = if words.join(" ") == expected {
+        vec![]
+    } else {
+        vec![inventory.command_line.clone()]
+    };
+    let modules = inventory
+        .modules
+        .iter()
+        .filter(|module| !rules.modules.contains(module));
+    let sockets = if inventory.inet_sockets.len() > rules.listening_inet_max {
+        inventory.inet_sockets.clone()
+    } else {
+        vec![]
+    };
+    let writable = inventory.mounts.iter().filter(|mount| {
+        mount.options.split(',').any(|option| option == "rw") && !rules.writable_mounts.contains(&mount.path)
+    });
+    let executable = inventory.mounts.iter().filter(|mount| {
+        let has = |wanted: &str| mount.options.split(',').any(|option| option == wanted);
+        has("rw") && !(has("noexec") && has("nosuid"))
+    });
+    let processes = if inventory.processes.len() > rules.processes_max {
+        inventory.processes.clone()
+    } else {
+        vec![]
+    };
+    let swap = if inventory.swaps > 0 && !rules.swap {
+        vec![inventory.swaps.to_string()]
+    } else {
+        vec![]
+    };
+    let lockdown = if inventory.lockdown.contains("[confidentiality]") {
+        vec![]
+    } else {
+        vec![inventory.lockdown.clone()]
+    };
+    let sysctl = SYSCTL.iter().filter_map(|(name, wanted)| {
+        let found = inventory.sysctl.get(*name);
+        let fine = found.is_some_and(|found| wanted.contains(&found.as_str()));
+        (!fine).then(|| format!("{name} is {found:?}"))
+    });
+    // What the processor under the guest is open to is for the people who choose it; what the kernel could close and
+    // does not is ours.
+    let vulnerable = inventory.vulnerabilities.iter().filter(|(_, state)| {
+        state.starts_with("Vulnerable") && !state.contains("no microcode") && !state.contains("SMT")
+    });
+
+    Ok(vec![
+        Finding::new("booted: command line is the policy's", command_line),
+        Finding::new("booted: kernel is locked down to confidentiality", lockdown),
+        Finding::new(
+            "booted: modules are those of the policy",
+            modules.cloned().collect(),
+        ),
+        Finding::new("booted: no TCP or UDP socket", sockets),
+        Finding::new(
+            "booted: writable mounts are those of the policy",
+            writable.map(|mount| mount.path.clone()).collect(),
+        ),
+        Finding::new(
+            "booted: nothing writable can run",
+            executable.map(|mount| mount.path.clone()).collect(),
+        ),
+        Finding::new("booted: init and the engine, no other process", processes),
+        Finding::new("booted: no swap", swap),
+        Finding::new("booted: settings of the kernel", sysctl.collect()),
+        Finding::new(
+            format!(
+                "booted: {} processor vulnerabilities mitigated or absent",
+                inventory.vulnerabilities.len()
+            ),
+            vulnerable
+                .map(|(name, state)| format!("{name}: {state}"))
+                .collect(),
+        ),
+        Finding::new(
+            format!(
+                "booted: {} ranges of I/O ports, none for user space",
+                inventory.io_ports
+            ),
+            vec![], // lockdown keeps ioperm and iopl shut; the number is for people who compare machines
+        ),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(change: impl FnOnce(&mut serde_json::Value)) -> String {
+        let policy = Policy::of_this_version().expect("it parses");
+        let sysctl: BTreeMap<_, _> = SYSCTL.iter().map(|(name, values)| (*name, values[0])).collect();
+        let mut inventory = serde_json::json!({
+            "command_line": policy.command_line.of(Variant::Simulated),
+            "lockdown": "none integrity [confidentiality]",
+            "modules": ["tsm", "configfs"],
+            "inet_sockets": [],
+            "mounts": [
+                {"path": "/", "options": "ro"},
+                {"path": "/run", "options": "rw,nosuid,nodev,noexec"},
+            ],
+            "processes": ["init", "init"],
+            "swaps": 0,
+            "sysctl": sysctl,
+            "vulnerabilities": {"meltdown": "Mitigation: PTI", "mds": "Not affected"},
+            "io_ports": 40,
+        });
+        change(&mut inventory);
+        format!("Linux says hello\n{PREFIX}{inventory}\n")
+    }
+
+    fn faults(change: impl FnOnce(&mut serde_json::Value)) -> Vec<String> {
+        let policy = Policy::of_this_version().expect("it parses");
+        let findings = check(&policy, &log(change)).expect("an inventory");
+        findings
+            .into_iter()
+            .filter(|finding| !finding.faults.is_empty())
+            .map(|finding| finding.line())
+            .collect()
+    }
+
+    #[test]
+    fn a_guest_as_it_should_be_passes_and_each_change_fails_by_itself() {
+        assert_eq!(faults(|_| ()), [""; 0]);
+        let changes: [(&str, serde_json::Value); 8] = [
+            ("command_line", "rdinit=/init".into()),
+            ("lockdown", "[none] integrity confidentiality".into()),
+            ("modules", serde_json::json!(["evil"])),
+            ("inet_sockets", serde_json::json!(["tcp 0.0.0.0:22"])),
+            (
+                "mounts",
+                serde_json::json!([{"path": "/", "options": "rw,nosuid,noexec"}]),
+            ),
+            ("processes", serde_json::json!(["init", "init", "sh"])),
+            ("swaps", 1.into()),
+            ("vulnerabilities", serde_json::json!({"retbleed": "Vulnerable"})),
+        ];
+        for (key, value) in changes {
+            assert_eq!(faults(|inventory| inventory[key] = value).len(), 1, "{key}");
+        }
+        assert_eq!(
+            faults(|inventory| inventory["sysctl"]["kernel.sysrq"] = "1".into()).len(),
+            1
+        );
+        let executable = serde_json::json!([{"path": "/run", "options": "rw,nosuid"}]);
+        assert_eq!(faults(|inventory| inventory["mounts"] = executable).len(), 1);
+    }
+
+    #[test]
+    fn a_log_without_an_inventory_is_an_error() {
+        let policy = Policy::of_this_version().expect("it parses");
+        assert!(check(&policy, "Kernel panic - not syncing").is_err());
+    }
+}

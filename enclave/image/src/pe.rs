@@ -1,0 +1,181 @@
+//! The unified kernel image: systemd's stub with our sections behind its own (PE/COFF specification, sections 3 and 4;
+//! UAPI.5, "Unified Kernel Image").
+//!
+//! Only what a stub of systemd needs: its header has room for the entries, its sections stand in ascending order, and
+//! ours are read-only data. What measures the result is `host/measurement`, which shares no code with this.
+
+/// A section of the unified image.
+pub struct Section<'a> {
+    /// Its name, at most eight bytes.
+    pub name: &'a str,
+    /// Its contents.
+    pub contents: &'a [u8],
+}
+
+const COFF_BYTES: usize = 24;
+const SECTION_BYTES: usize = 40;
+/// IMAGE_SCN_CNT_INITIALIZED_DATA | IMAGE_SCN_MEM_READ
+const READ_ONLY_DATA: u32 = 0x4000_0040;
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<usize> {
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?).into())
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
+    usize::try_from(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?)).ok()
+}
+
+fn put(bytes: &mut [u8], at: usize, value: usize) -> Option<()> {
+    let value = u32::try_from(value).ok()?;
+    bytes.get_mut(at..at + 4)?.copy_from_slice(&value.to_le_bytes());
+    Some(())
+}
+
+/// `stub` with `sections` added, in this order.
+///
+/// # Errors
+/// When the stub is not a PE image with room for the sections, or they are together over 4 GiB.
+pub fn unify(stub: &[u8], sections: &[Section<'_>]) -> Result<Vec<u8>, &'static str> {
+    join(stub, sections).ok_or("the stub is not a PE image with room for more sections")
+}
+
+fn join(stub: &[u8], sections: &[Section<'_>]) -> Option<Vec<u8>> {
+    let coff = u32_at(stub, 0x3c)?;
+    (stub.get(..2)? == b"MZ" && stub.get(coff..coff + 4)? == b"PE\0\0").then_some(())?;
+    let count = u16_at(stub, coff + 6)?;
+    let optional = coff + COFF_BYTES;
+    let optional_bytes = u16_at(stub, coff + 20)?;
+    let section_alignment = u32_at(stub, optional + 32).filter(|size| size.is_power_of_two())?;
+    let file_alignment = u32_at(stub, optional + 36).filter(|size| size.is_power_of_two())?;
+    let header_bytes = u32_at(stub, optional + 60)?;
+    let table = optional + optional_bytes;
+    (table + (count + sections.len()) * SECTION_BYTES <= header_bytes).then_some(())?;
+
+    let mut next_address = 0;
+    let mut first_contents = usize::MAX;
+    for index in 0..count {
+        let entry = table + index * SECTION_BYTES;
+        let end = u32_at(stub, entry + 12)?.checked_add(u32_at(stub, entry + 8)?)?;
+        next_address = end.max(next_address);
+        if u32_at(stub, entry + 16)? > 0 {
+            first_contents = first_contents.min(u32_at(stub, entry + 20)?);
+        }
+    }
+    (header_bytes <= first_contents).then_some(())?;
+
+    let mut image = stub.to_vec();
+    image.resize(image.len().next_multiple_of(file_alignment), 0);
+    let mut added = 0;
+    for (index, section) in sections.iter().enumerate() {
+        let address = next_address.next_multiple_of(section_alignment);
+        let contents_at = image.len();
+        image.extend_from_slice(section.contents);
+        image.resize(image.len().next_multiple_of(file_alignment), 0);
+        let raw_bytes = image.len() - contents_at;
+        let entry = table + (count + index) * SECTION_BYTES;
+        let name = section.name.as_bytes();
+        image.get_mut(entry..entry + SECTION_BYTES)?.fill(0);
+        image
+            .get_mut(entry..entry + 8)?
+            .get_mut(..name.len())?
+            .copy_from_slice(name);
+        put(&mut image, entry + 8, section.contents.len())?;
+        put(&mut image, entry + 12, address)?;
+        put(&mut image, entry + 16, raw_bytes)?;
+        put(&mut image, entry + 20, contents_at)?;
+        put(&mut image, entry + 36, READ_ONLY_DATA as usize)?;
+        next_address = address.checked_add(section.contents.len())?;
+        added += raw_bytes;
+    }
+    let total = u16::try_from(count + sections.len()).ok()?;
+    image
+        .get_mut(coff + 6..coff + 8)?
+        .copy_from_slice(&total.to_le_bytes());
+    let initialized = u32_at(&image, optional + 8)?.checked_add(added)?;
+    put(&mut image, optional + 8, initialized)?;
+    put(
+        &mut image,
+        optional + 56,
+        next_address.next_multiple_of(section_alignment),
+    )?;
+    put(&mut image, optional + 64, 0)?; // no checksum: firmware looks at none
+    image.resize(image.len().next_multiple_of(8), 0);
+    Some(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use measurement::uki::UnifiedKernelImage;
+
+    use super::*;
+
+    /// A PE32+ image for x86-64 with one section and room for more.
+    fn stub() -> Vec<u8> {
+        let mut stub = vec![0; 0x600];
+        stub[..2].copy_from_slice(b"MZ");
+        stub[0x3c] = 0x40;
+        stub[0x40..0x44].copy_from_slice(b"PE\0\0");
+        stub[0x44..0x46].copy_from_slice(&0x8664_u16.to_le_bytes());
+        stub[0x46] = 1;
+        stub[0x54] = 0xf0;
+        let optional = 0x58;
+        stub[optional..optional + 2].copy_from_slice(&0x20b_u16.to_le_bytes());
+        for (at, value) in [
+            (32, 0x1000_u32),
+            (36, 0x200),
+            (56, 0x2000),
+            (60, 0x400),
+            (108, 16),
+        ] {
+            stub[optional + at..optional + at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        let entry = optional + 0xf0;
+        stub[entry..entry + 5].copy_from_slice(b".text");
+        for (at, value) in [(8, 0x100_u32), (12, 0x1000), (16, 0x200), (20, 0x400)] {
+            stub[entry + at..entry + at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        stub
+    }
+
+    #[test]
+    fn sections_are_read_back_by_the_one_who_predicts_their_measurement() {
+        let kernel = stub();
+        let image = unify(
+            &stub(),
+            &[
+                Section {
+                    name: ".cmdline",
+                    contents: b"panic=-1",
+                },
+                Section {
+                    name: ".initrd",
+                    contents: &[7; 1000],
+                },
+                Section {
+                    name: ".linux",
+                    contents: &kernel,
+                },
+            ],
+        )
+        .expect("it has room");
+        let read = UnifiedKernelImage::parse(&image).expect("a unified image");
+        assert_eq!(read.command_line().expect("one"), "panic=-1");
+        assert_eq!(read.section(".initrd"), Some(&[7; 1000][..]));
+        assert_eq!(read.section(".linux"), Some(&kernel[..]));
+        assert!(read.pcrs().is_ok());
+    }
+
+    #[test]
+    fn a_stub_without_room_or_cut_is_refused() {
+        let many: Vec<_> = (0..40)
+            .map(|_| Section {
+                name: ".x",
+                contents: b"",
+            })
+            .collect();
+        assert!(unify(&stub(), &many).is_err());
+        for length in 0..0x190 {
+            assert!(unify(&stub()[..length], &many[..1]).is_err(), "{length}");
+        }
+    }
+}
