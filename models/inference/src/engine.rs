@@ -2,8 +2,8 @@
 
 mod admission;
 mod preparation;
-mod scheduler;
 mod sequence;
+mod turn;
 mod worker;
 
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) use self::sequence::Event;
 /// Limits of an engine. Every queue and buffer is sized from them.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
-    /// Requests that decode at the same time. Default 4.
+    /// Requests that are computed together, in one pass each turn. Default 4.
     pub max_concurrent: usize,
     /// Requests that wait for a slot; one more is refused with `overloaded`. Default 16.
     pub max_waiting: usize,
@@ -39,7 +39,7 @@ pub struct EngineConfig {
     pub completion_tokens_max: usize,
     /// Bytes of a prompt, before and after the chat template. Default 1 MiB.
     pub prompt_bytes_max: usize,
-    /// Tokens of a prompt that are computed before other requests get their turn. Default 512.
+    /// Tokens of prompts that one turn computes beside one token of each request that decodes. Default 512.
     pub prefill_tokens_per_turn: usize,
 }
 
@@ -129,7 +129,6 @@ impl Engine {
                 events: events.clone(),
                 cancellation: cancellation.clone(),
                 permit,
-                prefill_tokens_per_turn: self.config.prefill_tokens_per_turn,
             }))?;
         }
         Ok(generation)

@@ -71,7 +71,7 @@ pub struct Usage {
 }
 
 /// A running request: an iterator of pieces. `Send`; dropping it cancels the request, whose slots and caches
-/// are free when the layer being computed is done.
+/// are free when the turn being computed is done.
 pub struct Generation {
     events: Receiver<Event>,
     cancellation: GenerationCancellation,

@@ -7,11 +7,11 @@
 //!    itself before the tensor library sees a byte, and converts the weights once.
 //! 2. [`Model::engine`] starts one thread that owns the decoding; [`Engine::generate`] renders the chat
 //!    template, tokenises (both on the caller's thread, both bounded) and queues a sequence.
-//! 3. The scheduler advances the active sequences in turn; each step samples one token among those that the
-//!    request's constraint allows, turns tokens into whole characters, holds back what could become a stop string,
-//!    and sends the rest.
+//! 3. Each turn advances all active sequences in one pass; each of them samples one token among those that its
+//!    constraint allows, turns tokens into whole characters, holds back what could become a stop string, and sends
+//!    the rest.
 //! 4. [`Generation`] iterates over the pieces. Dropping it cancels: the slot and the KV cache are free at
-//!    the next step.
+//!    the next turn.
 //!
 //! The crate knows nothing of HTTP, files or logs. Prompts, tokens and completions live in types that wipe
 //! themselves and implement neither `Debug` nor `Clone` nor `Display`.

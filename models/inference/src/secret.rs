@@ -2,6 +2,8 @@
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::error::InferenceError;
+
 /// A part of a prompt or a completion.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct SecretText(String);
@@ -60,6 +62,22 @@ impl SecretTokens {
     /// The identifiers.
     pub fn expose_tokens(&self) -> &[u32] {
         &self.0
+    }
+
+    /// A copy with room for `capacity` tokens in all.
+    pub(crate) fn with_room_for(&self, capacity: usize) -> Self {
+        let mut tokens = Vec::with_capacity(capacity.max(self.len()));
+        tokens.extend_from_slice(self.expose_tokens());
+        Self::new(tokens)
+    }
+
+    /// Appends where there is room: a vector that grows leaves its tokens behind in the memory it outgrew.
+    pub(crate) fn push_within_room(&mut self, token: u32) -> Result<(), InferenceError> {
+        if self.0.len() == self.0.capacity() {
+            return Err(InferenceError::ComputeFailed);
+        }
+        self.0.push(token);
+        Ok(())
     }
 
     /// How many.

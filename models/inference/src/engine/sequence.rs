@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use candle_core::Tensor;
 use zeroize::Zeroizing;
 
 use super::admission::{Cancellation, Permit};
@@ -38,7 +39,6 @@ pub(super) struct SequenceParts {
     pub(super) events: Sender<Event>,
     pub(super) cancellation: Cancellation,
     pub(super) permit: Permit,
-    pub(super) prefill_tokens_per_turn: usize,
 }
 
 /// A request with its progress. Dropping it wipes its cache and frees its place.
@@ -48,9 +48,8 @@ pub(super) struct SequenceParts {
 pub(super) struct Sequence {
     parts: SequenceParts,
     detokenizer: Detokenizer,
-    /// Made with the first step: a waiting request holds no cache.
-    cache: Option<KvCache>,
-    last_token: Zeroizing<u32>,
+    /// Made with the first turn: a waiting request holds neither.
+    progress: Option<Computation>,
     completion_tokens: usize,
     tokens_since_piece: usize,
     /// Log probabilities of tokens whose text has not begun to show, each with the bytes before it.
@@ -59,6 +58,13 @@ pub(super) struct Sequence {
     text_bytes: usize,
     text_characters: usize,
     shown_bytes: usize,
+}
+
+/// Tokens and what is computed of them: the cache holds the first [`KvCache::len`] of the tokens, and the rest is still to
+/// be fed. A prompt is a long rest, a chosen token a rest of one.
+struct Computation {
+    tokens: SecretTokens,
+    cache: KvCache,
 }
 
 /// Whether there is more to do.
@@ -73,8 +79,7 @@ impl Sequence {
         Self {
             detokenizer: Detokenizer::new(parts.special),
             parts,
-            cache: None,
-            last_token: Zeroizing::new(0),
+            progress: None,
             completion_tokens: 0,
             tokens_since_piece: 0,
             pending: VecDeque::new(),
@@ -93,19 +98,60 @@ impl Sequence {
         self.parts.permit.activate();
     }
 
-    /// A part of the prompt, or one token.
-    pub(super) fn step(&mut self, model: &Model) -> Result<Progress, InferenceError> {
+    /// Makes what it computes with.
+    pub(super) fn begin(&mut self, model: &Model) -> Result<Progress, InferenceError> {
+        if self.progress.is_none() {
+            // The last token is returned and never fed back: there needs to be no room for it.
+            let capacity = self.parts.prompt.len() + self.parts.completion_tokens_max - 1;
+            self.progress = Some(Computation {
+                tokens: self.parts.prompt.with_room_for(capacity),
+                cache: KvCache::new(model.decoder().config(), capacity).map_err(compute_failed)?,
+            });
+        }
+        Ok(Progress::More)
+    }
+
+    /// Tokens that its cache holds.
+    pub(super) fn computed(&self) -> usize {
+        self.progress.as_ref().map_or(0, |progress| progress.cache.len())
+    }
+
+    /// Tokens that could be fed now: the rest of the prompt, or the one that was chosen last.
+    pub(super) fn pending(&self) -> usize {
+        self.progress
+            .as_ref()
+            .map_or(0, |progress| progress.tokens.len() - progress.cache.len())
+    }
+
+    pub(super) fn cancellation(&self) -> Cancellation {
+        self.parts.cancellation.clone()
+    }
+
+    /// The next `tokens` of those that are pending. Logits are wanted once none are left.
+    pub(super) fn part(&mut self, tokens: usize) -> Result<Part<'_>, InferenceError> {
+        let Some(Computation { tokens: known, cache }) = &mut self.progress else {
+            return Err(InferenceError::ComputeFailed);
+        };
+        let rest = known.expose_tokens().get(cache.len()..).unwrap_or_default();
+        let next = rest.get(..tokens).ok_or(InferenceError::ComputeFailed)?;
+        let logits = if next.len() == rest.len() {
+            Wanted::Last
+        } else {
+            Wanted::None
+        };
+        Ok(Part {
+            tokens: next,
+            cache,
+            logits,
+        })
+    }
+
+    /// Chooses the next token from the logits of those before.
+    pub(super) fn receive(&mut self, logits: &Tensor, model: &Model) -> Result<Progress, InferenceError> {
         if self.is_cancelled() {
             return Ok(Progress::Done);
         }
-        let Some(mut logits) = self.compute(model)? else {
-            // Interrupted, or more of the prompt to come.
-            return Ok(if self.is_cancelled() {
-                Progress::Done
-            } else {
-                Progress::More
-            });
-        };
+        let mut logits = Zeroizing::new(logits.to_vec1::<f32>().map_err(compute_failed)?);
         // What the model itself held probable, before anything changes the logits.
         let unchanged = self.parts.log_probabilities.map(|_| logits.clone());
         let matching = &mut self.parts.matching;
@@ -144,49 +190,10 @@ impl Sequence {
         self.send(Event::Failed(error));
     }
 
-    /// The logits of the next token, or `None` when there are none yet.
-    fn compute(&mut self, model: &Model) -> Result<Option<Zeroizing<Vec<f32>>>, InferenceError> {
-        let decoder = model.decoder();
-        let parts = &self.parts;
-        let cache = match &mut self.cache {
-            Some(cache) => cache,
-            none => {
-                // The last token is returned and never fed back: the cache needs no room for it.
-                let capacity = parts.prompt.len() + parts.completion_tokens_max - 1;
-                none.insert(KvCache::new(decoder.config(), capacity).map_err(compute_failed)?)
-            }
-        };
-        let prompt = parts.prompt.expose_tokens();
-        let last = [*self.last_token];
-        let (tokens, logits) = match prompt.get(cache.len()..) {
-            Some(rest) if rest.len() > parts.prefill_tokens_per_turn => {
-                (&rest[..parts.prefill_tokens_per_turn], Wanted::None)
-            }
-            Some(rest) if !rest.is_empty() => (rest, Wanted::Last),
-            _ => (&last[..], Wanted::Last),
-        };
-        let part = Part {
-            tokens,
-            cache,
-            logits,
-        };
-        let logits = decoder
-            .forward(&mut [part], &parts.cancellation)
-            .map_err(compute_failed)?;
-        let Some(logits) = logits.and_then(|mut of_parts| of_parts.pop().flatten()) else {
-            return Ok(None);
-        };
-        logits
-            .to_vec1()
-            .map(|logits| Some(Zeroizing::new(logits)))
-            .map_err(compute_failed)
-    }
-
     /// Turns a token into text, and ends where it must.
     fn accept(&mut self, token: u32, model: &Model) -> Result<Progress, InferenceError> {
         self.completion_tokens += 1;
         self.tokens_since_piece += 1;
-        *self.last_token = token;
         if model.is_end_token(token) {
             return self.finish(FinishReason::Stop, model);
         }
@@ -203,6 +210,9 @@ impl Sequence {
         }
         if self.completion_tokens == self.parts.completion_tokens_max {
             return self.finish(FinishReason::Length, model);
+        }
+        if let Some(progress) = &mut self.progress {
+            progress.tokens.push_within_room(token)?;
         }
         Ok(Progress::More)
     }

@@ -1,13 +1,12 @@
 //! The thread that decodes.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::EngineConfig;
-use super::scheduler::Scheduler;
-use super::sequence::{Progress, Sequence};
+use super::sequence::Sequence;
+use super::turn;
 use crate::error::InferenceError;
 use crate::model::Model;
 
@@ -54,19 +53,22 @@ impl Inbox {
     }
 
     /// Fills free slots; waits while there is nothing to do at all. `false` once closed.
-    fn serve(&self, scheduler: &mut Scheduler) -> bool {
+    fn serve(&self, active: &mut Vec<Sequence>, slots: usize) -> bool {
+        // Before the lock: a cache takes its time to be wiped.
+        active.retain(|sequence| !sequence.is_cancelled());
         let mut state = self.lock();
         loop {
             if state.closed {
                 return false;
             }
             state.waiting.retain(|sequence| !sequence.is_cancelled());
-            while scheduler.has_free_slot()
-                && let Some(sequence) = state.waiting.pop_front()
+            while active.len() < slots
+                && let Some(mut sequence) = state.waiting.pop_front()
             {
-                scheduler.admit(sequence);
+                sequence.activate();
+                active.push(sequence);
             }
-            if !scheduler.is_idle() {
+            if !active.is_empty() {
                 return true;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -79,11 +81,11 @@ pub(super) fn spawn(
     config: &EngineConfig,
     inbox: Arc<Inbox>,
 ) -> Result<JoinHandle<()>, InferenceError> {
-    let scheduler = Scheduler::new(config.max_concurrent);
+    let config = config.clone();
     let closes = CloseOnDrop(inbox);
     std::thread::Builder::new()
         .name("inference".to_owned())
-        .spawn(move || run(&model, scheduler, &closes.0))
+        .spawn(move || run(&model, &config, &closes.0))
         .map_err(|_| InferenceError::EngineConfigInvalid {
             reason: "the system gives no thread",
         })
@@ -102,32 +104,21 @@ impl Drop for CloseOnDrop {
     }
 }
 
-fn run(model: &Model, mut scheduler: Scheduler, inbox: &Inbox) {
-    while inbox.serve(&mut scheduler) {
-        scheduler.drop_cancelled();
-        if let Some(sequence) = scheduler.next() {
-            step(sequence, model, &mut scheduler);
-        }
+fn run(model: &Model, config: &EngineConfig, inbox: &Inbox) {
+    let mut active = Vec::with_capacity(config.max_concurrent);
+    while inbox.serve(&mut active, config.max_concurrent) {
+        active = turn::take(active, model, config.prefill_tokens_per_turn);
     }
-    for sequence in scheduler.drain() {
+    for sequence in active {
         sequence.fail(InferenceError::EngineStopped);
-    }
-}
-
-/// One step. A panic in the tensor library ends this request and no other: what it may have left half
-/// changed is this sequence, which is dropped.
-fn step(mut sequence: Sequence, model: &Model, scheduler: &mut Scheduler) {
-    match catch_unwind(AssertUnwindSafe(|| sequence.step(model))) {
-        Ok(Ok(Progress::More)) => scheduler.resume(sequence),
-        Ok(Ok(Progress::Done)) => {}
-        Ok(Err(error)) => sequence.fail(error),
-        Err(_) => sequence.fail(InferenceError::ComputeFailed),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::admission::{Admission, Cancellation};
+    use std::sync::mpsc::Receiver;
+
     use super::super::sequence::{Event, SequenceParts};
     use super::*;
     use crate::model::ModelFiles;
@@ -156,16 +147,18 @@ mod tests {
         Model::load(&files).expect("the fixture loads")
     }
 
-    #[test]
-    fn a_panic_ends_its_request_and_no_other() {
-        let admission = Admission::new(4);
-        let inbox = Arc::new(Inbox::new());
-        let worker = spawn(model(), &EngineConfig::default(), Arc::clone(&inbox)).expect("a thread");
-        let request = |completion_tokens_max| {
+    /// Requests that the engine would not admit.
+    struct Desk {
+        admission: Arc<Admission>,
+        inbox: Arc<Inbox>,
+    }
+
+    impl Desk {
+        fn request(&self, prompt: &[u32], completion_tokens_max: usize) -> Receiver<Event> {
             let (events, receiver) = std::sync::mpsc::channel();
             let parts = SequenceParts {
                 choice: 0,
-                prompt: Arc::new(SecretTokens::new(vec![1, 2, 3])),
+                prompt: Arc::new(SecretTokens::new(prompt.to_vec())),
                 completion_tokens_max,
                 sampler: Sampler::new(&Sampling::greedy(), &[], &[], 266, 0).expect("in range"),
                 stops: StopStrings::new(&[]).expect("none"),
@@ -174,27 +167,42 @@ mod tests {
                 log_probabilities: None,
                 events,
                 cancellation: Cancellation::default(),
-                permit: admission.enter().expect("there is room"),
-                prefill_tokens_per_turn: 8,
+                permit: self.admission.enter().expect("there is room"),
             };
-            inbox.push(Sequence::new(parts)).expect("it is open");
+            self.inbox.push(Sequence::new(parts)).expect("it is open");
             receiver
+        }
+    }
+
+    fn serves(receiver: &Receiver<Event>) -> bool {
+        receiver
+            .iter()
+            .any(|event| matches!(event, Event::Piece(piece) if piece.finish.is_some()))
+    }
+
+    #[test]
+    fn a_fault_ends_its_request_and_no_other() {
+        let desk = Desk {
+            admission: Admission::new(4),
+            inbox: Arc::new(Inbox::new()),
         };
-        // The engine admits no such limit; here the sum of the lengths overflows, which panics.
-        let panics = request(usize::MAX);
-        let serves = request(6);
-        assert!(matches!(
-            panics.recv(),
-            Ok(Event::Failed(InferenceError::ComputeFailed))
-        ));
-        assert!(panics.recv().is_err());
-        assert!(
-            serves
-                .iter()
-                .any(|event| matches!(event, Event::Piece(piece) if piece.finish.is_some()))
-        );
-        inbox.close();
+        let worker = spawn(model(), &EngineConfig::default(), Arc::clone(&desk.inbox)).expect("a thread");
+        let before = desk.request(&[1, 2, 3], 40);
+        // The sum of the lengths overflows, which panics before the pass.
+        let panics = desk.request(&[1, 2, 3], usize::MAX);
+        // There is no such token, which fails the pass of all.
+        let fails = desk.request(&[1, 1_000_000], 6);
+        let after = desk.request(&[1, 2, 3], 6);
+        for receiver in [panics, fails] {
+            assert!(matches!(
+                receiver.recv(),
+                Ok(Event::Failed(InferenceError::ComputeFailed))
+            ));
+            assert!(receiver.recv().is_err());
+        }
+        assert!(serves(&before) && serves(&after));
+        desk.inbox.close();
         worker.join().expect("the worker outlives the panic");
-        assert_eq!(admission.load().active, 0);
+        assert_eq!(desk.admission.load().active, 0);
     }
 }

@@ -1,0 +1,169 @@
+//! One turn: who takes part in a forward pass, with how many tokens, and what becomes of it.
+//!
+//! 1. Every sequence that decodes takes part with its one new token. Those that have more of a prompt to compute
+//!    share a bounded number of tokens ([`shares`]), so that nobody who decodes waits long for a long prompt.
+//! 2. One pass over all of them: the weights are read once. Each attends to its own cache only, and a row's result
+//!    does not depend on the rows beside it.
+//! 3. Each gets its logits, chooses a token, and sends what can be shown.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use candle_core::Tensor;
+
+use super::admission::Cancellation;
+use super::sequence::{Progress, Sequence};
+use crate::decoder::Interrupt;
+use crate::decoder::batch::Part;
+use crate::error::InferenceError;
+use crate::model::Model;
+
+/// Advances the sequences by one pass and returns those that go on, in their order.
+pub(super) fn take(mut sequences: Vec<Sequence>, model: &Model, prefill_tokens_max: usize) -> Vec<Sequence> {
+    let begun = sequences
+        .iter_mut()
+        .map(|sequence| guarded(|| sequence.begin(model)))
+        .collect();
+    let mut sequences = going_on(sequences, begun);
+    let pending: Vec<usize> = sequences.iter().map(Sequence::pending).collect();
+    let shares = shares(&pending, prefill_tokens_max);
+    let computed = compute(&mut sequences, &shares, model);
+    let received = sequences
+        .iter_mut()
+        .zip(computed)
+        .map(|(sequence, computed)| match computed? {
+            Some(logits) => guarded(|| sequence.receive(&logits, model)),
+            None => Ok(Progress::More),
+        })
+        .collect();
+    going_on(sequences, received)
+}
+
+/// How many tokens of each sequence a turn computes, where `pending` are those that it could. One that is not more than
+/// its next token is always there. The others share `prefill_tokens_max`: each as much as another before one gets more
+/// than that, so that a short prompt does not wait for a long one.
+fn shares(pending: &[usize], prefill_tokens_max: usize) -> Vec<usize> {
+    let mut shares: Vec<usize> = pending.iter().map(|tokens| (*tokens).min(1)).collect();
+    let mut wanting: Vec<usize> = (0..pending.len()).filter(|index| pending[*index] > 1).collect();
+    let mut left = prefill_tokens_max;
+    // From the shortest to the longest: what one does not need is the others'.
+    wanting.sort_by_key(|index| pending[*index]);
+    for (served, index) in wanting.iter().enumerate() {
+        let share = pending[*index].min(left.div_ceil(wanting.len() - served));
+        shares[*index] = share;
+        left -= share;
+    }
+    shares
+}
+
+/// Logits for those that have computed all their tokens, `None` for those that have not.
+type Computed = Result<Option<Tensor>, InferenceError>;
+
+/// One pass. Should it fail as a whole, each takes its tokens alone: a fault ends the sequence that has it, and no other.
+fn compute(sequences: &mut [Sequence], shares: &[usize], model: &Model) -> Vec<Computed> {
+    let before: Vec<usize> = sequences.iter().map(Sequence::computed).collect();
+    if let Ok(computed) = pass(sequences, shares, model) {
+        return computed.into_iter().map(Ok).collect();
+    }
+    let alone = |((sequence, share), before): ((&mut Sequence, &usize), usize)| {
+        // A cache that has let go of tokens to compute them again cannot go back.
+        if sequence.computed() != before {
+            return Err(InferenceError::ComputeFailed);
+        }
+        let mut computed = pass(std::slice::from_mut(sequence), &[*share], model)?;
+        Ok(computed.pop().flatten())
+    };
+    sequences.iter_mut().zip(shares).zip(before).map(alone).collect()
+}
+
+fn pass(
+    sequences: &mut [Sequence],
+    shares: &[usize],
+    model: &Model,
+) -> Result<Vec<Option<Tensor>>, InferenceError> {
+    let everybody = Everybody(sequences.iter().map(Sequence::cancellation).collect());
+    let mut indices = Vec::with_capacity(sequences.len());
+    let mut parts: Vec<Part<'_>> = Vec::with_capacity(sequences.len());
+    let mut computed: Vec<Option<Tensor>> = sequences.iter().map(|_| None).collect();
+    for (index, (sequence, share)) in sequences.iter_mut().zip(shares).enumerate() {
+        if *share > 0 {
+            indices.push(index);
+            parts.push(sequence.part(*share)?);
+        }
+    }
+    if parts.is_empty() {
+        return Ok(computed);
+    }
+    let forward = || {
+        model
+            .decoder()
+            .forward(&mut parts, &everybody)
+            .map_err(|_| InferenceError::ComputeFailed)
+    };
+    // Interrupted: all of them are cancelled, and leave before the next turn.
+    for (index, logits) in indices.into_iter().zip(guarded(forward)?.into_iter().flatten()) {
+        computed[index] = logits;
+    }
+    Ok(computed)
+}
+
+/// Nobody wants the pass any more when everybody is cancelled. Were one enough, a tenant could stop the others.
+struct Everybody(Vec<Cancellation>);
+
+impl Interrupt for Everybody {
+    fn is_interrupted(&self) -> bool {
+        self.0.iter().all(Interrupt::is_interrupted)
+    }
+}
+
+/// A panic in a library ends what panicked and no other: what it may have left half changed is dropped.
+fn guarded<T>(work: impl FnOnce() -> Result<T, InferenceError>) -> Result<T, InferenceError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(InferenceError::ComputeFailed))
+}
+
+/// Tells those that failed, drops those that are done.
+fn going_on(sequences: Vec<Sequence>, progress: Vec<Result<Progress, InferenceError>>) -> Vec<Sequence> {
+    let goes_on = |(sequence, progress): (Sequence, Result<Progress, InferenceError>)| match progress {
+        Ok(Progress::More) => Some(sequence),
+        Ok(Progress::Done) => None,
+        Err(error) => {
+            sequence.fail(error);
+            None
+        }
+    };
+    sequences.into_iter().zip(progress).filter_map(goes_on).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shares;
+
+    #[test]
+    fn who_decodes_is_always_there_and_prompts_share_what_there_is() {
+        assert_eq!(shares(&[1, 1, 1], 512), [1, 1, 1]);
+        assert_eq!(shares(&[4096, 1, 20], 512), [492, 1, 20]);
+        assert_eq!(shares(&[4096, 4096, 4096], 512), [171, 171, 170]);
+        assert_eq!(shares(&[4096], 512), [512]);
+        assert_eq!(shares(&[100], 512), [100]);
+        assert_eq!(shares(&[], 512), [0; 0]);
+        // More prompts than tokens: the first of them, until they are done.
+        assert_eq!(shares(&[9, 9, 9], 2), [1, 1, 0]);
+    }
+
+    #[test]
+    fn no_turn_computes_more_of_prompts_than_its_bound_and_every_turn_some() {
+        for prefill in 1..40 {
+            let mut pending = [70, 2, 33, 1, 9];
+            while pending.iter().any(|tokens| *tokens > 1) {
+                let shares = shares(&pending, prefill);
+                let of_prompts = shares.iter().zip(&pending).filter(|(_, pending)| **pending > 1);
+                let total: usize = of_prompts.map(|(share, _)| share).sum();
+                assert!((1..=prefill).contains(&total), "{shares:?} of {pending:?}");
+                for (pending, share) in pending.iter_mut().zip(&shares) {
+                    assert!(share <= pending);
+                    // Who has computed all of it decodes from now on.
+                    *pending = (*pending - share).max(1);
+                }
+            }
+        }
+    }
+}
