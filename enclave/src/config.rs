@@ -92,8 +92,12 @@ pub struct Limits {
     pub prompt_tokens_max: usize,
     /// Tokens of one completion, and the default when a request names none (default 1024).
     pub completion_tokens_max: usize,
-    /// Requests that are computed at once; more are refused with a retry hint (default 16).
+    /// Requests that are computed at once (default 16). Three times as many wait; more are refused with a retry hint, and
+    /// so is a tenant that would leave fewer places than it has.
     pub concurrent_requests_max: usize,
+    /// Bytes of key-value cache of all requests together (default: half of the memory that is available once the model is
+    /// loaded). A request begins when its worst case fits, and one that never would is refused.
+    pub cache_bytes_max: Option<usize>,
     /// Seconds that one request may take from its first byte to its last (default 300).
     pub request_seconds_max: u32,
 }
@@ -122,6 +126,18 @@ pub enum Padding {
     Constant,
 }
 
+impl Limits {
+    /// Requests that are computed or wait for it.
+    pub(crate) fn places(&self) -> usize {
+        self.concurrent_requests_max + self.waiting_requests_max()
+    }
+
+    /// Requests that wait. One tenant alone gets half of all places: no fewer than can be computed, and as many waiting.
+    pub(crate) fn waiting_requests_max(&self) -> usize {
+        3 * self.concurrent_requests_max
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -130,6 +146,7 @@ impl Default for Limits {
             prompt_tokens_max: 4096,
             completion_tokens_max: 1024,
             concurrent_requests_max: 16,
+            cache_bytes_max: None,
             request_seconds_max: 300,
         }
     }
@@ -253,6 +270,12 @@ impl Config {
                 4096,
             ),
             (
+                "limits.cache_bytes_max",
+                limits.cache_bytes_max.unwrap_or(CACHE_BYTES_MIN) as u64,
+                CACHE_BYTES_MIN as u64,
+                1 << 50,
+            ),
+            (
                 "limits.request_seconds_max",
                 u64::from(limits.request_seconds_max),
                 1,
@@ -288,6 +311,9 @@ impl From<Padding> for exchange::Padding {
         }
     }
 }
+
+/// Less does not hold a request of any model that is worth serving.
+const CACHE_BYTES_MIN: usize = 1 << 20;
 
 /// No opened request can be longer than the encapsulated one.
 const REQUEST_BYTES_MAX: u64 = 8 << 20;

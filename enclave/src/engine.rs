@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use inference::{
-    AnswerReader, ChatMessage, Constraint, Engine, FinishReason, GenerateRequest, InferenceError,
-    MessageToolCall, Piece, PromptInput, SecretText, TokenLogProbability, ToolSyntax, Usage,
+    AnswerReader, CancelHandle, ChatMessage, Constraint, Engine, FinishReason, GenerateRequest,
+    InferenceError, MessageToolCall, Piece, PromptInput, SecretText, TokenLogProbability, ToolSyntax, Usage,
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use wire::ProblemCode;
@@ -87,12 +87,21 @@ impl Finish {
     }
 }
 
-/// A running generation. Dropping it cancels: the thread ends at its next piece and frees the slots.
+/// A running generation. Dropping it cancels, also where it still waits for its turn.
 pub(crate) struct Running {
     /// Tokens of the prompt.
     pub(crate) prompt_tokens: usize,
     progress: mpsc::Receiver<Progress>,
+    cancel: Option<CancelHandle>,
     thread: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(cancel) = &self.cancel {
+            cancel.cancel();
+        }
+    }
 }
 
 impl Running {
@@ -105,6 +114,7 @@ impl Running {
         Self {
             prompt_tokens,
             progress,
+            cancel: None,
             thread,
         }
     }
@@ -117,10 +127,13 @@ impl Running {
             .unwrap_or(Progress::Failed(ProblemCode::Internal.into()))
     }
 
-    /// Cancels what still runs and waits until its place is free: one step of the engine at most.
-    pub(crate) async fn end(self) {
-        drop(self.progress);
-        let _ = self.thread.await; // a panic there was told as a fault
+    /// Cancels what still runs and waits until its place is free: one turn of the engine at most.
+    pub(crate) async fn end(mut self) {
+        if let Some(cancel) = &self.cancel {
+            cancel.cancel();
+        }
+        self.progress.close();
+        let _ = (&mut self.thread).await; // a panic there was told as a fault
     }
 
     /// What is there already.
@@ -129,23 +142,22 @@ impl Running {
     }
 }
 
-/// Tokenises and starts. `slots` are held until the engine is done with the request, cancelled ones included, and are
-/// free before the end is told: whoever has an answer can ask again.
+/// Tokenises and starts. The engine gives a request's place back before its end is told, and a cancelled one's at its next
+/// turn.
 pub(crate) async fn start(
     engine: &Arc<Engine>,
+    tenant: &str,
     parameters: Parameters,
     prompt_tokens_max: usize,
-    slots: tokio::sync::OwnedSemaphorePermit,
 ) -> Result<Running, ApiError> {
     let (started, start) = tokio::sync::oneshot::channel();
     let (sender, progress) = mpsc::channel(PIECES_MAX);
-    let engine = Arc::clone(engine);
+    let (engine, tenant) = (Arc::clone(engine), tenant.to_owned());
     let thread = tokio::task::spawn_blocking(move || {
         let answers = Answers::prepare(&engine, &parameters);
-        let generation = match generation(&engine, &parameters) {
+        let generation = match generation(&engine, &tenant, &parameters) {
             Ok(generation) => generation,
             Err(error) => {
-                drop(slots);
                 let _ = started.send(Err(api_error(&error, &parameters))); // the request may be gone
                 return;
             }
@@ -154,28 +166,32 @@ pub(crate) async fn start(
         drop(parameters); // the prompt is wiped before the first token
         let prompt_tokens = generation.usage().prompt_tokens;
         if prompt_tokens > prompt_tokens_max {
-            drop((generation, slots));
+            drop(generation);
             let _ = started.send(Err(ProblemCode::PromptTooLong.into()));
             return;
         }
-        if started.send(Ok(prompt_tokens)).is_err() {
+        let begun = (prompt_tokens, generation.cancel_handle());
+        if started.send(Ok(begun)).is_err() {
             return;
         }
-        let last = forward(generation, answers, echoed, &sender);
-        drop(slots);
-        if let Some(last) = last {
+        if let Some(last) = forward(generation, answers, echoed, &sender) {
             let _ = sender.blocking_send(last); // the request may be gone
         }
     });
-    let prompt_tokens = start.await.map_err(|_| ProblemCode::Internal)??;
+    let (prompt_tokens, cancel) = start.await.map_err(|_| ProblemCode::Internal)??;
     Ok(Running {
         prompt_tokens,
         progress,
+        cancel: Some(cancel),
         thread,
     })
 }
 
-fn generation(engine: &Engine, parameters: &Parameters) -> Result<inference::Generation, InferenceError> {
+fn generation(
+    engine: &Engine,
+    tenant: &str,
+    parameters: &Parameters,
+) -> Result<inference::Generation, InferenceError> {
     let stop: Vec<&str> = parameters.stop.iter().map(|text| text.expose()).collect();
     let mut calls: Vec<Vec<MessageToolCall<'_>>> = Vec::new();
     let mut messages = Vec::new();
@@ -213,6 +229,7 @@ fn generation(engine: &Engine, parameters: &Parameters) -> Result<inference::Gen
         Form::Choice(_) => Constraint::Choice(&choices),
     });
     engine.generate(GenerateRequest {
+        tenant: Some(tenant),
         prompt,
         sampling: parameters.sampling.clone(),
         logit_bias: &parameters.logit_bias,

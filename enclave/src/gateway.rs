@@ -234,10 +234,6 @@ impl Exchange<'_> {
         if parameters.choices > limits.concurrent_requests_max {
             return Err(ApiError::parameter("n"));
         }
-        let slots = u32::try_from(parameters.choices)
-            .ok()
-            .and_then(|choices| Arc::clone(&serving.slots).try_acquire_many_owned(choices).ok())
-            .ok_or(ProblemCode::Overloaded)?;
         let asked = Asked {
             shape,
             choices: parameters.choices,
@@ -245,7 +241,8 @@ impl Exchange<'_> {
             stream: parameters.stream,
             include_usage: parameters.include_usage,
         };
-        let running = engine::start(serving.engine()?, parameters, limits.prompt_tokens_max, slots).await?;
+        let engine = serving.engine()?;
+        let running = engine::start(engine, access.tenant(), parameters, limits.prompt_tokens_max).await?;
         Ok(Handled::Running { running, asked })
     }
 

@@ -28,6 +28,7 @@ pub mod hardening;
 mod identity;
 mod lifecycle;
 pub mod log;
+mod memory;
 pub mod process;
 mod provisioning;
 mod serving;

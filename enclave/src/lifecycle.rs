@@ -29,6 +29,7 @@ use crate::{
     front::Front,
     identity::Identity,
     log::{Event, Log},
+    memory,
     provisioning::{
         Backoff, WAITING_FOR_BROKER,
         gate::{Gate, Released},
@@ -127,7 +128,7 @@ impl Booted {
             replay_entries_max: REPLAY_ENTRIES_MAX,
             request_bytes_max: config.limits.request_bytes_max,
         });
-        let streams = 4 * config.limits.concurrent_requests_max + OTHER_STREAMS_MAX;
+        let streams = config.limits.places() + OTHER_STREAMS_MAX;
         let front = Arc::new(Front {
             board: Arc::new(StatusBoard::new(started)),
             evidence: Arc::new(EvidenceDesk::new(attester, channel.clone())),
@@ -220,6 +221,7 @@ impl Provisioned {
         let lease = Lease::begin(&released);
         let record_sha256 = released.record_sha256;
         let (threads, engine_config) = (parts.config.threads, engine_config(&parts.config));
+        let cache_bytes_max = parts.config.limits.cache_bytes_max;
         let service = tokio::task::spawn_blocking(move || {
             let open = anchored.open(
                 &released.model_key,
@@ -235,7 +237,12 @@ impl Provisioned {
             if Embedder::recognises(&files) {
                 return Embedder::load(&files).map(Service::Embeddings).map_err(fault);
             }
-            let engine = Model::load(&files).and_then(|model| model.engine(engine_config));
+            let model = Model::load(&files).map_err(fault)?;
+            drop(open); // it is not counted as taken
+            let engine = model.engine(EngineConfig {
+                cache_bytes_max: cache_bytes_max.unwrap_or_else(memory::cache_bytes),
+                ..engine_config
+            });
             engine
                 .map(|engine| Service::Completions(Arc::new(engine)))
                 .map_err(fault)
@@ -395,8 +402,7 @@ fn engine_config(config: &Config) -> EngineConfig {
     let limits = &config.limits;
     EngineConfig {
         max_concurrent: limits.concurrent_requests_max,
-        // A cancelled request leaves at the engine's next step; meanwhile its place is free already.
-        max_waiting: limits.concurrent_requests_max,
+        max_waiting: limits.waiting_requests_max(),
         context_tokens_max: None,
         completion_tokens_max: limits.completion_tokens_max,
         prompt_bytes_max: 2 * limits.prompt_bytes_max + (64 << 10), // the chat template adds to it

@@ -53,7 +53,7 @@ pub fn run(
     let limits = &config.values.limits;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.values.threads.clamp(1, 8)) // set, so that no environment variable is asked
-        .max_blocking_threads(limits.concurrent_requests_max + OTHER_BLOCKING_THREADS)
+        .max_blocking_threads(limits.places() + OTHER_BLOCKING_THREADS)
         .enable_all()
         .build()
         .map_err(|_| EnclaveError::Hardening("no threads"))?;

@@ -30,7 +30,7 @@ pub(crate) struct Serving {
     pub(crate) model_digest: [u8; 32],
     /// When the model was loaded, in seconds since 1970: `created` of its document.
     pub(crate) created: u64,
-    /// One permit for each request that is computed.
+    /// One permit for each embedding request that is computed; the engine counts its own.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) trail: AuditTrail,
     pub(crate) board: Arc<StatusBoard>,

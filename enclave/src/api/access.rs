@@ -23,6 +23,11 @@ impl Access {
         Ok(Self { claims })
     }
 
+    /// On whose account.
+    pub(crate) fn tenant(&self) -> &str {
+        &self.claims.tenant
+    }
+
     /// Whether the token allows a model.
     pub(crate) fn allows(&self, model: &str) -> bool {
         self.claims.allows(model)

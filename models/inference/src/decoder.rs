@@ -11,6 +11,7 @@
 
 mod attention;
 pub(crate) mod batch;
+pub(crate) mod block_pool;
 pub(crate) mod linear;
 mod mlp;
 pub(crate) mod ops;

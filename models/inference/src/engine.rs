@@ -2,7 +2,10 @@
 
 mod admission;
 mod preparation;
+mod schedule;
 mod sequence;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod worker;
 
@@ -10,11 +13,15 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use self::admission::{Admission, Cancellation, Permit};
+use self::admission::{Admission, Cancellation, Permit, Tenant};
 use self::preparation::Preparation;
+use self::schedule::Schedule;
 use self::sequence::{Sequence, SequenceParts};
+use self::turn::Turns;
 use self::worker::Inbox;
 use crate::constraint::Matching;
+use crate::decoder::block_pool::BlockPool;
+use crate::decoder::kv_cache::KvCache;
 use crate::error::InferenceError;
 use crate::generation::Generation;
 use crate::limits::CHOICES_MAX;
@@ -39,6 +46,10 @@ pub struct EngineConfig {
     pub completion_tokens_max: usize,
     /// Bytes of a prompt, before and after the chat template. Default 1 MiB.
     pub prompt_bytes_max: usize,
+    /// Bytes of key-value cache of all requests together. A request becomes active when its worst case (prompt and
+    /// completion limit) fits beside those of the others, and the context is cut to what fits alone. Default 4 GiB;
+    /// memory is taken as it is needed.
+    pub cache_bytes_max: usize,
     /// Tokens of prompts that one turn computes beside one token of each request that decodes. Default 512.
     pub prefill_tokens_per_turn: usize,
 }
@@ -51,6 +62,7 @@ impl Default for EngineConfig {
             context_tokens_max: None,
             completion_tokens_max: 4096,
             prompt_bytes_max: 1 << 20,
+            cache_bytes_max: 4 << 30,
             prefill_tokens_per_turn: 512,
         }
     }
@@ -78,10 +90,6 @@ pub struct Engine {
 impl Engine {
     pub(crate) fn start(model: Model, config: EngineConfig) -> Result<Self, InferenceError> {
         let invalid = |reason| Err(InferenceError::EngineConfigInvalid { reason });
-        let context_tokens_max = config.context_tokens_max.unwrap_or(model.context_tokens_max());
-        if !(2..=model.context_tokens_max()).contains(&context_tokens_max) {
-            return invalid("context_tokens_max is below 2 or beyond the model");
-        }
         if config.max_concurrent == 0 || config.max_concurrent.checked_add(config.max_waiting).is_none() {
             return invalid("max_concurrent is zero or overflows");
         }
@@ -91,9 +99,30 @@ impl Engine {
         if config.prefill_tokens_per_turn == 0 {
             return invalid("prefill_tokens_per_turn is zero");
         }
+        let decoder = model.decoder().config();
+        let blocks_max = config.cache_bytes_max / KvCache::block_bytes(decoder).max(1);
+        let fitting = tokens_that_fit(&model, blocks_max, config.prefill_tokens_per_turn);
+        let context_tokens_max = config.context_tokens_max.unwrap_or(fitting);
+        if !(2..=model.context_tokens_max()).contains(&context_tokens_max) {
+            return invalid(
+                "context_tokens_max is below 2 or beyond the model, or cache_bytes_max holds less than 2",
+            );
+        }
+        if context_tokens_max > fitting {
+            return invalid("cache_bytes_max does not hold one request of context_tokens_max");
+        }
         let admission = Admission::new(config.max_concurrent + config.max_waiting);
         let inbox = Arc::new(Inbox::new());
-        let worker = worker::spawn(model.clone(), &config, Arc::clone(&inbox))?;
+        let pool = BlockPool::new(KvCache::layout_of(decoder), blocks_max)
+            .map_err(|_| InferenceError::ComputeFailed)?;
+        let schedule = Schedule::new(config.max_concurrent, blocks_max);
+        let prefill_tokens_max = config.prefill_tokens_per_turn;
+        let turns = Turns {
+            model: model.clone(),
+            pool,
+            prefill_tokens_max,
+        };
+        let worker = worker::spawn(turns, schedule, Arc::clone(&inbox))?;
         Ok(Self {
             model,
             config,
@@ -107,7 +136,8 @@ impl Engine {
     /// Renders, tokenises and queues a request. Blocks only for these, not for a slot.
     pub fn generate(&self, request: GenerateRequest<'_>) -> Result<Generation, InferenceError> {
         // 1. Places, before any work is done for the request.
-        let permits = self.enter(request.choices)?;
+        let tenant = request.tenant.map(Arc::from);
+        let permits = self.enter(&tenant, request.choices)?;
         // 2. Every parameter, the prompt and the constraint.
         let prepared = Preparation::new(self, &request)?;
         let prompt_tokens = prepared.prompt.len();
@@ -129,6 +159,11 @@ impl Engine {
                 events: events.clone(),
                 cancellation: cancellation.clone(),
                 permit,
+                blocks_max: KvCache::blocks_max(
+                    self.model.decoder().config(),
+                    prompt_tokens + prepared.completion_tokens_max,
+                    self.config.prefill_tokens_per_turn,
+                ),
             }))?;
         }
         Ok(generation)
@@ -147,14 +182,14 @@ impl Engine {
         ))
     }
 
-    fn enter(&self, choices: usize) -> Result<Vec<Permit>, InferenceError> {
+    fn enter(&self, tenant: &Tenant, choices: usize) -> Result<Vec<Permit>, InferenceError> {
         if !(1..=CHOICES_MAX.min(self.config.max_concurrent + self.config.max_waiting)).contains(&choices) {
             return Err(InferenceError::RequestInvalid {
                 parameter: "n",
                 expected: "from 1 to 16, and no more than the engine has places",
             });
         }
-        (0..choices).map(|_| self.admission.enter()).collect()
+        self.admission.enter(tenant, choices)
     }
 
     /// How many requests it holds at the moment.
@@ -171,6 +206,20 @@ impl Engine {
     pub fn model(&self) -> &Model {
         &self.model
     }
+}
+
+/// The longest context that so many cache blocks hold.
+fn tokens_that_fit(model: &Model, blocks_max: usize, pass_tokens: usize) -> usize {
+    let (mut fitting, mut beyond) = (0, model.context_tokens_max() + 1);
+    while beyond - fitting > 1 {
+        let tokens = fitting.midpoint(beyond);
+        if KvCache::blocks_max(model.decoder().config(), tokens, pass_tokens) <= blocks_max {
+            fitting = tokens;
+        } else {
+            beyond = tokens;
+        }
+    }
+    fitting
 }
 
 impl Drop for Engine {

@@ -101,6 +101,11 @@ impl Generation {
         }
     }
 
+    /// What cancels it from elsewhere.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        CancelHandle(self.cancellation.clone())
+    }
+
     /// Token counts, of all completions together; complete once the iterator has ended.
     pub fn usage(&self) -> Usage {
         self.usage
@@ -109,6 +114,16 @@ impl Generation {
     /// Why the completion that ended last did so; `None` while any runs, and after an error.
     pub fn finish_reason(&self) -> Option<FinishReason> {
         self.finish_reason
+    }
+}
+
+/// Cancels a [`Generation`] that another thread waits for: it ends there with an error.
+pub struct CancelHandle(GenerationCancellation);
+
+impl CancelHandle {
+    /// Slots and caches are free when the turn being computed is done.
+    pub fn cancel(&self) {
+        self.0.cancel();
     }
 }
 

@@ -39,7 +39,9 @@ mod tools;
 pub use embedding::{Embedder, Embedding};
 pub use engine::{Engine, EngineConfig, EngineLoad};
 pub use error::InferenceError;
-pub use generation::{FinishReason, Generation, Piece, TokenLogProbability, TokenProbability, Usage};
+pub use generation::{
+    CancelHandle, FinishReason, Generation, Piece, TokenLogProbability, TokenProbability, Usage,
+};
 pub use model::{Model, ModelFiles};
 pub use request::{
     ChatMessage, Constraint, GenerateRequest, MessageToolCall, PromptInput, Role, Sampling, ToolChoice, Tools,

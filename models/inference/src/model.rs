@@ -9,7 +9,6 @@ use zeroize::Zeroizing;
 use crate::architecture::{Architecture, CONFIG_FILE, TokenIds, from_json};
 use crate::checkpoint::Checkpoint;
 use crate::constraint::ConstraintCompiler;
-use crate::decoder::kv_cache::KvCache;
 use crate::decoder::{Decoder, Head};
 use crate::engine::{Engine, EngineConfig};
 use crate::error::InferenceError;
@@ -167,11 +166,6 @@ impl Model {
         self.tokenizer()
             .encode(text, false, bytes_max)
             .map(|tokens| tokens.len())
-    }
-
-    /// Bytes of key-value cache that one token of one request takes at most; sliding layers give theirs back.
-    pub fn cache_bytes_per_token(&self) -> usize {
-        self.decoder().config().layers.len() * KvCache::bytes_per_token(self.decoder().config())
     }
 
     /// Starts an engine on its own thread.

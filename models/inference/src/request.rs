@@ -171,6 +171,9 @@ impl Default for Sampling {
 
 /// One request to the engine.
 pub struct GenerateRequest<'a> {
+    /// On whose account. Tenants take turns, each has a share of the places, and no cache block ever serves two of them
+    /// without having been wiped. `None`: whoever owns the engine.
+    pub tenant: Option<&'a str>,
     /// What to continue.
     pub prompt: PromptInput<'a>,
     /// How to choose tokens.
@@ -201,6 +204,7 @@ impl<'a> GenerateRequest<'a> {
     /// A request with the default sampling and nothing else asked for.
     pub fn new(prompt: PromptInput<'a>) -> Self {
         Self {
+            tenant: None,
             prompt,
             sampling: Sampling::default(),
             logit_bias: &[],

@@ -1,65 +1,23 @@
-//! Keys and values of one sequence, in blocks of tokens that an allocator hands out.
+//! Keys and values of one sequence, in blocks of tokens that a pool hands out.
 //!
-//! A block belongs to one layer and is never shared between sequences. Layers with a sliding window give blocks
-//! back once no later token can see them. The source decides where blocks come from and how many there are:
-//! [`Heap`] allocates, a fixed pool would refuse.
-//!
-//! Wiping: a block is overwritten with zeros when it is dropped, whoever holds it then. Activations of a step
-//! (hidden states, scores, logits inside the tensor library) are freed without being overwritten; the enclave's
-//! allocator is the place for that.
+//! A block belongs to one layer. Only the sequence that took it writes it, and only while nobody else reads it. Layers
+//! with a sliding window give blocks back once no later token can see them.
+
+use std::sync::Arc;
 
 use candle_core::{Error, Result, bail};
 use kernels::attention::KvLayout;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, Zeroizing};
 
+use super::block_pool::{BlockPool, KvBlock};
 use crate::config::DecoderConfig;
 
 pub(crate) use kernels::attention::BLOCK_TOKENS;
 
-/// Keys and values of [`BLOCK_TOKENS`] tokens in one layer, laid out as the kernels read them.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub(crate) struct KvBlock {
-    elements: Vec<f32>,
-}
-
-impl KvBlock {
-    /// A block of zeros.
-    pub(crate) fn new(layout: KvLayout) -> Result<Self> {
-        let elements = layout.block_elements().map_err(Error::wrap)?;
-        Ok(Self {
-            elements: vec![0.0; elements],
-        })
-    }
-}
-
-/// Where blocks come from, and where they go when a sequence needs them no more.
-pub(crate) trait BlockSource: Send {
-    /// A block of zeros, or `None` when there is none left.
-    fn take(&mut self, layout: KvLayout) -> Option<KvBlock>;
-    /// A block that may hold a prompt: it must be wiped before another sequence gets it.
-    fn give_back(&mut self, block: KvBlock);
-}
-
-/// Allocates every block and frees it, wiped, when it comes back.
-pub(crate) struct Heap;
-
-impl BlockSource for Heap {
-    fn take(&mut self, layout: KvLayout) -> Option<KvBlock> {
-        KvBlock::new(layout).ok()
-    }
-
-    fn give_back(&mut self, block: KvBlock) {
-        drop(block);
-    }
-}
-
-/// The cache of one sequence; never shared with another.
+/// The cache of one sequence.
 pub(crate) struct KvCache {
     layers: Vec<LayerBlocks>,
-    layout: KvLayout,
-    /// Stands where a layer no longer has a block; no token sees it.
-    gone: KvBlock,
-    source: Box<dyn BlockSource>,
+    pool: BlockPool,
     capacity: usize,
     len: usize,
     /// The tokens held, kept only for models that must compute them again when a sequence grows long.
@@ -68,22 +26,19 @@ pub(crate) struct KvCache {
 
 /// The blocks of a layer by number; `None` where a block is not there yet or no more.
 struct LayerBlocks {
-    blocks: Vec<Option<KvBlock>>,
+    blocks: Vec<Option<Arc<KvBlock>>>,
     window: Option<usize>,
 }
 
 impl KvCache {
-    /// Room for `capacity` tokens; blocks are allocated as they are written.
+    /// Room for `capacity` tokens in blocks of its own.
     pub(crate) fn new(config: &DecoderConfig, capacity: usize) -> Result<Self> {
-        Self::with_source(config, capacity, Box::new(Heap))
+        let pool = BlockPool::new(Self::layout_of(config), usize::MAX)?;
+        Ok(Self::with_pool(config, capacity, &pool))
     }
 
-    /// Room for `capacity` tokens in blocks of `source`.
-    pub(crate) fn with_source(
-        config: &DecoderConfig,
-        capacity: usize,
-        source: Box<dyn BlockSource>,
-    ) -> Result<Self> {
+    /// Room for `capacity` tokens; blocks are taken as they are written.
+    pub(crate) fn with_pool(config: &DecoderConfig, capacity: usize, pool: &BlockPool) -> Self {
         let layers = config.layers.iter().map(|layer| LayerBlocks {
             blocks: Vec::new(),
             window: layer.window,
@@ -92,29 +47,41 @@ impl KvCache {
         let history = config
             .computes_again()
             .then(|| Zeroizing::new(Vec::with_capacity(capacity)));
-        let layout = KvLayout {
-            kv_heads: config.kv_heads,
-            head_width: config.head_dim,
-        };
-        Ok(Self {
+        Self {
             layers: layers.collect(),
-            layout,
-            gone: KvBlock::new(layout)?,
-            source,
+            pool: pool.clone(),
             capacity,
             len: 0,
             history,
-        })
+        }
     }
 
-    /// Bytes that a token takes in each layer.
-    pub(crate) fn bytes_per_token(config: &DecoderConfig) -> usize {
-        let layout = KvLayout {
+    pub(crate) fn layout_of(config: &DecoderConfig) -> KvLayout {
+        KvLayout {
             kv_heads: config.kv_heads,
             head_width: config.head_dim,
+        }
+    }
+
+    /// Bytes of a block.
+    pub(crate) fn block_bytes(config: &DecoderConfig) -> usize {
+        let elements = Self::layout_of(config).block_elements().unwrap_or(usize::MAX);
+        elements.saturating_mul(size_of::<f32>())
+    }
+
+    /// Blocks that a sequence of `tokens` holds at most, when no pass computes more than `pass_tokens` of it.
+    pub(crate) fn blocks_max(config: &DecoderConfig, tokens: usize, pass_tokens: usize) -> usize {
+        let whole = tokens.div_ceil(BLOCK_TOKENS);
+        let of_layer = |window: Option<usize>| match window {
+            // The window before a pass and the pass itself, which begin and end within blocks.
+            Some(window) if !config.computes_again() => {
+                let seen = window.saturating_add(pass_tokens).div_ceil(BLOCK_TOKENS) + 1;
+                whole.min(seen)
+            }
+            _ => whole,
         };
-        let elements = layout.block_elements().unwrap_or(usize::MAX / 64);
-        size_of::<f32>() * (elements / BLOCK_TOKENS)
+        let layers = config.layers.iter().map(|layer| of_layer(layer.window));
+        layers.fold(0, usize::saturating_add)
     }
 
     /// Tokens that every layer holds.
@@ -150,10 +117,10 @@ impl KvCache {
             layer.blocks.resize_with(end.max(layer.blocks.len()), || None);
             for block in &mut layer.blocks[first..end] {
                 if block.is_none() {
-                    let Some(taken) = self.source.take(self.layout) else {
+                    let Some(taken) = self.pool.take() else {
                         bail!("there is no block left for the cache");
                     };
-                    *block = Some(taken);
+                    *block = Some(Arc::new(taken));
                 }
             }
         }
@@ -171,12 +138,14 @@ impl KvCache {
         let block = self.layers[layer]
             .blocks
             .get_mut(position / BLOCK_TOKENS)
-            .and_then(Option::as_mut);
+            .and_then(Option::as_mut)
+            .and_then(Arc::get_mut);
         let Some(block) = block else {
-            bail!("position {position} was not reserved");
+            bail!("position {position} was not reserved, or others read it");
         };
-        self.layout
-            .write(&mut block.elements, position % BLOCK_TOKENS, keys, values)
+        self.pool
+            .layout()
+            .write(block.elements_mut(), position % BLOCK_TOKENS, keys, values)
             .map_err(Error::wrap)
     }
 
@@ -189,15 +158,15 @@ impl KvCache {
             None => 0,
         };
         let block = |number: usize| match layer.blocks.get(number) {
-            Some(Some(block)) => Ok(block.elements.as_slice()),
-            _ if number < seen => Ok(self.gone.elements.as_slice()),
+            Some(Some(block)) => Ok(block.elements()),
+            _ if number < seen => Ok(self.pool.zeros()),
             _ => bail!("block {number} of the cache is not there"),
         };
         (0..tokens.div_ceil(BLOCK_TOKENS)).map(block).collect()
     }
 
     pub(super) fn layout(&self) -> KvLayout {
-        self.layout
+        self.pool.layout()
     }
 
     /// Called once all layers have written `tokens`. Blocks that no later token can see go back.
@@ -211,9 +180,7 @@ impl KvCache {
             // The next token, at position `len`, sees from `len + 1 - window`.
             let unseen = (self.len + 1).saturating_sub(window) / BLOCK_TOKENS;
             let unseen = unseen.min(layer.blocks.len());
-            for block in layer.blocks[..unseen].iter_mut().filter_map(Option::take) {
-                self.source.give_back(block);
-            }
+            layer.blocks[..unseen].iter_mut().for_each(|block| *block = None);
         }
     }
 
@@ -225,9 +192,7 @@ impl KvCache {
     /// Gives everything back, to be computed again.
     pub(super) fn rewind(&mut self) {
         for layer in &mut self.layers {
-            for block in layer.blocks.drain(..).flatten() {
-                self.source.give_back(block);
-            }
+            layer.blocks.clear();
         }
         self.len = 0;
         if let Some(history) = &mut self.history {
@@ -236,39 +201,15 @@ impl KvCache {
     }
 }
 
-impl Drop for KvCache {
-    fn drop(&mut self) {
-        self.rewind();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
     use crate::config::tests::tiny;
 
-    /// Three blocks; keeps what comes back.
-    struct Three {
-        left: usize,
-        returned: Arc<Mutex<Vec<KvBlock>>>,
-    }
-
-    impl BlockSource for Three {
-        fn take(&mut self, layout: KvLayout) -> Option<KvBlock> {
-            self.left = self.left.checked_sub(1)?;
-            KvBlock::new(layout).ok()
-        }
-
-        fn give_back(&mut self, block: KvBlock) {
-            self.returned.lock().expect("one thread").push(block);
-        }
-    }
-
     fn fill(cache: &mut KvCache, tokens: usize) {
         cache.reserve(tokens).expect("there is room");
-        let ones = vec![1.0; cache.layout.kv_heads * cache.layout.head_width];
+        let KvLayout { kv_heads, head_width } = cache.layout();
+        let ones = vec![1.0; kv_heads * head_width];
         for layer in 0..cache.layers.len() {
             for position in cache.len..cache.len + tokens {
                 cache
@@ -280,37 +221,38 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_zero_after_wiping() {
-        let layout = KvLayout {
-            kv_heads: 2,
-            head_width: 4,
-        };
-        let mut block = KvBlock::new(layout).expect("a small block");
-        layout
-            .write(&mut block.elements, 3, &[1.0; 8], &[2.0; 8])
-            .expect("it fits");
-        assert_eq!(block.elements.iter().sum::<f32>(), 24.0);
-        // What drop calls; memory that was freed cannot be looked at.
-        block.elements.as_mut_slice().zeroize();
-        assert!(block.elements.iter().all(|element| *element == 0.0));
+    fn every_block_comes_back_and_a_pool_may_refuse() {
+        let mut config = tiny();
+        config.layers.truncate(1);
+        let pool = BlockPool::new(KvCache::layout_of(&config), 3).expect("small blocks");
+        let mut cache = KvCache::with_pool(&config, 4 * BLOCK_TOKENS, &pool);
+        fill(&mut cache, 2 * BLOCK_TOKENS + 1);
+        assert_eq!((cache.blocks_held(), pool.taken()), (3, 3));
+        assert!(cache.reserve(BLOCK_TOKENS).is_err(), "the fourth is not there");
+        cache.rewind();
+        assert_eq!(pool.taken(), 0);
+        fill(&mut cache, 1);
+        drop(cache);
+        assert_eq!(pool.taken(), 0);
     }
 
     #[test]
-    fn every_block_comes_back_once_and_a_source_may_refuse() {
-        let returned = Arc::new(Mutex::new(Vec::new()));
-        let source = Three {
-            left: 3,
-            returned: Arc::clone(&returned),
-        };
+    fn no_way_through_a_sequence_holds_more_blocks_than_were_counted() {
         let mut config = tiny();
-        config.layers.truncate(1);
-        let mut cache =
-            KvCache::with_source(&config, 4 * BLOCK_TOKENS, Box::new(source)).expect("a small cache");
-        fill(&mut cache, 2 * BLOCK_TOKENS + 1);
-        assert_eq!(cache.blocks_held(), 3);
-        assert!(cache.reserve(BLOCK_TOKENS).is_err(), "the fourth is not there");
-        drop(cache);
-        assert_eq!(returned.lock().expect("one thread").len(), 3);
+        for window in [1, 31, 32, 33, 100] {
+            config.layers[0].window = Some(window);
+            for pass in [1, 7, 32, 90, 1000] {
+                let tokens = 500;
+                let most = KvCache::blocks_max(&config, tokens, pass);
+                let pool = BlockPool::new(KvCache::layout_of(&config), most).expect("small blocks");
+                let mut cache = KvCache::with_pool(&config, tokens, &pool);
+                while cache.len() < tokens {
+                    let next = pass.min(tokens - cache.len());
+                    fill(&mut cache, next);
+                }
+                assert!(most <= 2 * tokens.div_ceil(BLOCK_TOKENS));
+            }
+        }
     }
 
     #[test]

@@ -7,10 +7,11 @@ use std::sync::mpsc::Sender;
 use candle_core::Tensor;
 use zeroize::Zeroizing;
 
-use super::admission::{Cancellation, Permit};
+use super::admission::{Cancellation, Permit, Tenant};
 use crate::constraint::Matching;
 use crate::decoder::Interrupt;
 use crate::decoder::batch::{Part, Wanted};
+use crate::decoder::block_pool::BlockPool;
 use crate::decoder::kv_cache::KvCache;
 use crate::error::InferenceError;
 use crate::generation::{FinishReason, Piece, TokenLogProbability, TokenProbability};
@@ -39,6 +40,8 @@ pub(super) struct SequenceParts {
     pub(super) events: Sender<Event>,
     pub(super) cancellation: Cancellation,
     pub(super) permit: Permit,
+    /// Cache blocks that it needs at most.
+    pub(super) blocks_max: usize,
 }
 
 /// A request with its progress. Dropping it wipes its cache and frees its place.
@@ -48,8 +51,10 @@ pub(super) struct SequenceParts {
 pub(super) struct Sequence {
     parts: SequenceParts,
     detokenizer: Detokenizer,
-    /// Made with the first turn: a waiting request holds neither.
-    progress: Option<Computation>,
+    /// Made with the first turn: a waiting request holds none, or no more than its tokens.
+    computation: Option<Computation>,
+    /// Turns since it became active.
+    turns: usize,
     completion_tokens: usize,
     tokens_since_piece: usize,
     /// Log probabilities of tokens whose text has not begun to show, each with the bytes before it.
@@ -64,7 +69,14 @@ pub(super) struct Sequence {
 /// be fed. A prompt is a long rest, a chosen token a rest of one.
 struct Computation {
     tokens: SecretTokens,
-    cache: KvCache,
+    /// None while it is set back.
+    cache: Option<KvCache>,
+}
+
+impl Computation {
+    fn computed(&self) -> usize {
+        self.cache.as_ref().map_or(0, KvCache::len)
+    }
 }
 
 /// Whether there is more to do.
@@ -79,7 +91,8 @@ impl Sequence {
         Self {
             detokenizer: Detokenizer::new(parts.special),
             parts,
-            progress: None,
+            computation: None,
+            turns: 0,
             completion_tokens: 0,
             tokens_since_piece: 0,
             pending: VecDeque::new(),
@@ -93,34 +106,60 @@ impl Sequence {
         self.parts.cancellation.is_interrupted()
     }
 
-    /// Takes a slot.
-    pub(super) fn activate(&mut self) {
-        self.parts.permit.activate();
+    pub(super) fn tenant(&self) -> &Tenant {
+        self.parts.permit.tenant()
     }
 
-    /// Makes what it computes with.
-    pub(super) fn begin(&mut self, model: &Model) -> Result<Progress, InferenceError> {
-        if self.progress.is_none() {
-            // The last token is returned and never fed back: there needs to be no room for it.
-            let capacity = self.parts.prompt.len() + self.parts.completion_tokens_max - 1;
-            self.progress = Some(Computation {
-                tokens: self.parts.prompt.with_room_for(capacity),
-                cache: KvCache::new(model.decoder().config(), capacity).map_err(compute_failed)?,
-            });
+    /// Cache blocks that it needs at most.
+    pub(super) fn blocks_max(&self) -> usize {
+        self.parts.blocks_max
+    }
+
+    /// Turns since it became active.
+    pub(super) fn turns(&self) -> usize {
+        self.turns
+    }
+
+    /// Takes a slot.
+    pub(super) fn activate(&mut self) {
+        self.turns = 0;
+        self.parts.permit.set_active(true);
+    }
+
+    /// Gives up slot and cache; its tokens stay, to be computed again.
+    pub(super) fn set_back(&mut self) {
+        if let Some(computation) = &mut self.computation {
+            computation.cache = None;
+        }
+        self.parts.permit.set_active(false);
+    }
+
+    /// The first part of a turn: makes what is missing to compute with.
+    pub(super) fn begin(&mut self, model: &Model, pool: &BlockPool) -> Result<Progress, InferenceError> {
+        self.turns += 1;
+        // The last token is returned and never fed back: there needs to be no room for it.
+        let capacity = self.parts.prompt.len() + self.parts.completion_tokens_max - 1;
+        let computation = self.computation.get_or_insert_with(|| Computation {
+            tokens: self.parts.prompt.with_room_for(capacity),
+            cache: None,
+        });
+        if computation.cache.is_none() {
+            let cache = KvCache::with_pool(model.decoder().config(), capacity, pool);
+            computation.cache = Some(cache);
         }
         Ok(Progress::More)
     }
 
     /// Tokens that its cache holds.
     pub(super) fn computed(&self) -> usize {
-        self.progress.as_ref().map_or(0, |progress| progress.cache.len())
+        self.computation.as_ref().map_or(0, Computation::computed)
     }
 
     /// Tokens that could be fed now: the rest of the prompt, or the one that was chosen last.
     pub(super) fn pending(&self) -> usize {
-        self.progress
+        self.computation
             .as_ref()
-            .map_or(0, |progress| progress.tokens.len() - progress.cache.len())
+            .map_or(0, |computation| computation.tokens.len() - computation.computed())
     }
 
     pub(super) fn cancellation(&self) -> Cancellation {
@@ -129,7 +168,11 @@ impl Sequence {
 
     /// The next `tokens` of those that are pending. Logits are wanted once none are left.
     pub(super) fn part(&mut self, tokens: usize) -> Result<Part<'_>, InferenceError> {
-        let Some(Computation { tokens: known, cache }) = &mut self.progress else {
+        let Some(Computation {
+            tokens: known,
+            cache: Some(cache),
+        }) = &mut self.computation
+        else {
             return Err(InferenceError::ComputeFailed);
         };
         let rest = known.expose_tokens().get(cache.len()..).unwrap_or_default();
@@ -186,7 +229,8 @@ impl Sequence {
     }
 
     /// Sends the fault, which ends the request.
-    pub(super) fn fail(self, error: InferenceError) {
+    pub(super) fn fail(mut self, error: InferenceError) {
+        self.leave();
         self.send(Event::Failed(error));
     }
 
@@ -211,8 +255,8 @@ impl Sequence {
         if self.completion_tokens == self.parts.completion_tokens_max {
             return self.finish(FinishReason::Length, model);
         }
-        if let Some(progress) = &mut self.progress {
-            progress.tokens.push_within_room(token)?;
+        if let Some(computation) = &mut self.computation {
+            computation.tokens.push_within_room(token)?;
         }
         Ok(Progress::More)
     }
@@ -249,6 +293,9 @@ impl Sequence {
             .partition_point(|(before, _)| *before < self.shown_bytes);
         let log_probabilities = self.pending.drain(..begun).map(|(_, told)| told).collect();
         let tokens = std::mem::take(&mut self.tokens_since_piece);
+        if finish.is_some() {
+            self.leave();
+        }
         self.send(Event::Piece(Piece {
             choice: self.parts.choice,
             text,
@@ -256,6 +303,12 @@ impl Sequence {
             log_probabilities,
             finish,
         }));
+    }
+
+    /// Frees place and cache before the end is told: whoever has an answer can ask again.
+    fn leave(&mut self) {
+        self.computation = None;
+        self.parts.permit.leave();
     }
 
     fn send(&self, event: Event) {

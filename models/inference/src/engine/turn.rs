@@ -6,26 +6,45 @@
 //!    does not depend on the rows beside it.
 //! 3. Each gets its logits, chooses a token, and sends what can be shown.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use candle_core::Tensor;
 
-use super::admission::Cancellation;
+use super::admission::{Cancellation, Tenant};
 use super::sequence::{Progress, Sequence};
 use crate::decoder::Interrupt;
 use crate::decoder::batch::Part;
+use crate::decoder::block_pool::BlockPool;
 use crate::error::InferenceError;
 use crate::model::Model;
 
+/// What every turn needs.
+pub(super) struct Turns {
+    pub(super) model: Model,
+    pub(super) pool: BlockPool,
+    /// Tokens of prompts in one turn.
+    pub(super) prefill_tokens_max: usize,
+}
+
 /// Advances the sequences by one pass and returns those that go on, in their order.
-pub(super) fn take(mut sequences: Vec<Sequence>, model: &Model, prefill_tokens_max: usize) -> Vec<Sequence> {
+pub(super) fn take(mut sequences: Vec<Sequence>, turns: &Turns) -> Vec<Sequence> {
+    let model = &turns.model;
     let begun = sequences
         .iter_mut()
-        .map(|sequence| guarded(|| sequence.begin(model)))
+        .map(|sequence| guarded(|| sequence.begin(model, &turns.pool)))
         .collect();
     let mut sequences = going_on(sequences, begun);
-    let pending: Vec<usize> = sequences.iter().map(Sequence::pending).collect();
-    let shares = shares(&pending, prefill_tokens_max);
+    let pending: Vec<(usize, usize)> = sequences
+        .iter()
+        .map(|sequence| {
+            (
+                number_of_tenant(&sequences, sequence.tenant()),
+                sequence.pending(),
+            )
+        })
+        .collect();
+    let shares = shares(&pending, turns.prefill_tokens_max);
     let computed = compute(&mut sequences, &shares, model);
     let received = sequences
         .iter_mut()
@@ -38,19 +57,36 @@ pub(super) fn take(mut sequences: Vec<Sequence>, model: &Model, prefill_tokens_m
     going_on(sequences, received)
 }
 
-/// How many tokens of each sequence a turn computes, where `pending` are those that it could. One that is not more than
-/// its next token is always there. The others share `prefill_tokens_max`: each as much as another before one gets more
-/// than that, so that a short prompt does not wait for a long one.
-fn shares(pending: &[usize], prefill_tokens_max: usize) -> Vec<usize> {
-    let mut shares: Vec<usize> = pending.iter().map(|tokens| (*tokens).min(1)).collect();
-    let mut wanting: Vec<usize> = (0..pending.len()).filter(|index| pending[*index] > 1).collect();
-    let mut left = prefill_tokens_max;
-    // From the shortest to the longest: what one does not need is the others'.
-    wanting.sort_by_key(|index| pending[*index]);
-    for (served, index) in wanting.iter().enumerate() {
-        let share = pending[*index].min(left.div_ceil(wanting.len() - served));
-        shares[*index] = share;
-        left -= share;
+fn number_of_tenant(sequences: &[Sequence], tenant: &Tenant) -> usize {
+    let of_tenant = |sequence: &Sequence| sequence.tenant() == tenant;
+    sequences.iter().position(of_tenant).unwrap_or_default()
+}
+
+/// How many tokens of each sequence a turn computes, where `pending` are its tenant and the tokens that it could. One that
+/// has no more than its next token is always there. The prompts share `prefill_tokens_max`: each tenant as much as another
+/// before one gets more than that, so that a short prompt does not wait for a long one of somebody else. A tenant's own
+/// prompts are computed in the order in which they came.
+fn shares(pending: &[(usize, usize)], prefill_tokens_max: usize) -> Vec<usize> {
+    let mut shares: Vec<usize> = pending.iter().map(|(_, tokens)| (*tokens).min(1)).collect();
+    let prompts = || pending.iter().enumerate().filter(|(_, (_, tokens))| *tokens > 1);
+    let mut of_tenants: BTreeMap<usize, usize> = BTreeMap::new();
+    for (_, (tenant, tokens)) in prompts() {
+        *of_tenants.entry(*tenant).or_default() += tokens;
+    }
+    // From the least to the most wanted: what one does not need is the others'.
+    let mut wanted: Vec<(usize, &mut usize)> =
+        of_tenants.values_mut().map(|tokens| (*tokens, tokens)).collect();
+    wanted.sort_by_key(|(tokens, _)| *tokens);
+    let (mut left, mut tenants) = (prefill_tokens_max, wanted.len());
+    for (tokens, share) in wanted {
+        *share = tokens.min(left.div_ceil(tenants));
+        left -= *share;
+        tenants -= 1;
+    }
+    for (index, (tenant, tokens)) in prompts() {
+        let left = of_tenants.entry(*tenant).or_default();
+        shares[index] = (*tokens).min(*left);
+        *left -= shares[index];
     }
     shares
 }
@@ -138,30 +174,29 @@ mod tests {
     use super::shares;
 
     #[test]
-    fn who_decodes_is_always_there_and_prompts_share_what_there_is() {
-        assert_eq!(shares(&[1, 1, 1], 512), [1, 1, 1]);
-        assert_eq!(shares(&[4096, 1, 20], 512), [492, 1, 20]);
-        assert_eq!(shares(&[4096, 4096, 4096], 512), [171, 171, 170]);
-        assert_eq!(shares(&[4096], 512), [512]);
-        assert_eq!(shares(&[100], 512), [100]);
+    fn who_decodes_is_always_there_and_tenants_share_what_there_is_for_prompts() {
+        assert_eq!(shares(&[(0, 1), (0, 1), (2, 1)], 512), [1, 1, 1]);
+        assert_eq!(shares(&[(0, 4096), (1, 1), (2, 20)], 512), [492, 1, 20]);
+        assert_eq!(shares(&[(0, 4096), (1, 4096), (2, 4096)], 512), [171, 171, 170]);
+        assert_eq!(shares(&[(0, 4096), (0, 4096), (2, 4096)], 512), [256, 0, 256]);
+        assert_eq!(shares(&[(0, 100), (0, 4096), (2, 4096)], 512), [100, 156, 256]);
+        assert_eq!(shares(&[(0, 100)], 512), [100]);
         assert_eq!(shares(&[], 512), [0; 0]);
-        // More prompts than tokens: the first of them, until they are done.
-        assert_eq!(shares(&[9, 9, 9], 2), [1, 1, 0]);
     }
 
     #[test]
     fn no_turn_computes_more_of_prompts_than_its_bound_and_every_turn_some() {
         for prefill in 1..40 {
-            let mut pending = [70, 2, 33, 1, 9];
-            while pending.iter().any(|tokens| *tokens > 1) {
+            let mut pending = [(0, 70), (1, 2), (0, 33), (3, 1), (1, 9), (5, 9)];
+            while pending.iter().any(|(_, tokens)| *tokens > 1) {
                 let shares = shares(&pending, prefill);
-                let of_prompts = shares.iter().zip(&pending).filter(|(_, pending)| **pending > 1);
+                let of_prompts = shares.iter().zip(&pending).filter(|(_, (_, tokens))| *tokens > 1);
                 let total: usize = of_prompts.map(|(share, _)| share).sum();
                 assert!((1..=prefill).contains(&total), "{shares:?} of {pending:?}");
-                for (pending, share) in pending.iter_mut().zip(&shares) {
-                    assert!(share <= pending);
+                for ((_, tokens), share) in pending.iter_mut().zip(&shares) {
+                    assert!(*share <= *tokens);
                     // Who has computed all of it decodes from now on.
-                    *pending = (*pending - share).max(1);
+                    *tokens = (*tokens - share).max(1);
                 }
             }
         }
