@@ -98,6 +98,9 @@ pub struct Limits {
     /// Bytes of key-value cache of all requests together (default: half of the memory that is available once the model is
     /// loaded). A request begins when its worst case fits, and one that never would is refused.
     pub cache_bytes_max: Option<usize>,
+    /// Tenants whose requests can reuse what their earlier ones computed, where they name a `prompt_cache_key` (default 8):
+    /// the first so many that do. A quarter of the cache is theirs, in equal shares; 0 turns it off.
+    pub prefix_cache_tenants: usize,
     /// Seconds that one request may take from its first byte to its last (default 300).
     pub request_seconds_max: u32,
 }
@@ -147,6 +150,7 @@ impl Default for Limits {
             completion_tokens_max: 1024,
             concurrent_requests_max: 16,
             cache_bytes_max: None,
+            prefix_cache_tenants: 8,
             request_seconds_max: 300,
         }
     }
@@ -274,6 +278,12 @@ impl Config {
                 limits.cache_bytes_max.unwrap_or(CACHE_BYTES_MIN) as u64,
                 CACHE_BYTES_MIN as u64,
                 1 << 50,
+            ),
+            (
+                "limits.prefix_cache_tenants",
+                limits.prefix_cache_tenants as u64,
+                0,
+                1024,
             ),
             (
                 "limits.request_seconds_max",

@@ -231,6 +231,7 @@ fn generation(
     engine.generate(GenerateRequest {
         tenant: Some(tenant),
         prompt,
+        prompt_cache_key: parameters.prompt_cache_key.as_ref().map(|key| key.expose()),
         sampling: parameters.sampling.clone(),
         logit_bias: &parameters.logit_bias,
         stop: &stop,

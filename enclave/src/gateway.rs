@@ -284,7 +284,7 @@ impl Exchange<'_> {
         };
         let usage = Usage {
             prompt_tokens: embedded.iter().map(inference::Embedding::tokens).sum(),
-            completion_tokens: 0,
+            ..Usage::default()
         };
         serving.board.count_prompt_tokens(usage.prompt_tokens);
         let body = embeddings::document(&embedded, encoding, &serving.config.model.id, usage);

@@ -372,6 +372,10 @@ impl Parts {
             .map_err(|_| EnclaveError::Keys("the statement is over its bounds"))?;
         let statement = Arc::new(statement);
         let epoch = self.front.requests.install(pending, now());
+        // What the old keys have opened lives no longer than they do.
+        if let Some(Service::Completions(engine)) = self.front.serving.get().map(|serving| &serving.service) {
+            engine.forget_prefixes();
+        }
         self.front.evidence.publish(epoch, Arc::clone(&statement));
         self.log.write(&Event::Epoch {
             epoch,
@@ -403,6 +407,7 @@ fn engine_config(config: &Config) -> EngineConfig {
     EngineConfig {
         max_concurrent: limits.concurrent_requests_max,
         max_waiting: limits.waiting_requests_max(),
+        prefix_tenants_max: limits.prefix_cache_tenants,
         context_tokens_max: None,
         completion_tokens_max: limits.completion_tokens_max,
         prompt_bytes_max: 2 * limits.prompt_bytes_max + (64 << 10), // the chat template adds to it

@@ -67,6 +67,14 @@ struct UsageDocument {
     prompt_tokens: usize,
     completion_tokens: usize,
     total_tokens: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens_details: Option<PromptTokensDocument>,
+}
+
+/// There when something was found under the request's `prompt_cache_key`.
+#[derive(Serialize, Clone, Copy)]
+struct PromptTokensDocument {
+    cached_tokens: usize,
 }
 
 #[derive(Serialize)]
@@ -323,6 +331,9 @@ impl From<Usage> for UsageDocument {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             total_tokens: usage.prompt_tokens + usage.completion_tokens,
+            prompt_tokens_details: (usage.cached_tokens > 0).then_some(PromptTokensDocument {
+                cached_tokens: usage.cached_tokens,
+            }),
         }
     }
 }

@@ -244,7 +244,7 @@ mod tests {
         let vectors = [vec![0.5_f32, -1.0], vec![1e-7, 3.25]];
         let usage = Usage {
             prompt_tokens: 5,
-            completion_tokens: 0,
+            ..Usage::default()
         };
         let document = |encoding| -> Value {
             let body = write(vectors.iter().map(Vec::as_slice), encoding, "m", usage);

@@ -38,6 +38,8 @@ const TEXT_LOGPROBS_MAX: u64 = 5;
 const TOP_LOGPROBS_MAX: u64 = inference::limits::TOP_LOGPROBS_MAX as u64;
 /// Letters of `reasoning_effort`; the known words are shorter.
 const EFFORT_BYTES_MAX: usize = 16;
+/// Bytes of `prompt_cache_key`.
+const CACHE_KEY_BYTES_MAX: usize = 256;
 
 /// What to compute and how to answer.
 pub(crate) struct Parameters {
@@ -65,6 +67,8 @@ pub(crate) struct Parameters {
     pub(crate) tools: Option<OfferedTools>,
     /// For the template.
     pub(crate) reasoning_effort: Option<Text>,
+    /// Under what the computed prompt is kept for the tenant's later requests.
+    pub(crate) prompt_cache_key: Option<Text>,
     /// How long the client wants to wait.
     pub(crate) timeout: Option<Duration>,
     /// Whether to stream.
@@ -223,6 +227,7 @@ struct Body {
     tool_choice: Option<Json>,
     parallel_tool_calls: Option<bool>,
     reasoning_effort: Option<Text>,
+    prompt_cache_key: Option<Text>,
     timeout_seconds: Option<u32>,
 }
 
@@ -265,6 +270,7 @@ impl Body {
         let tools = self.offered_tools()?;
         let stop = stop(self.stop)?;
         let reasoning_effort = self.reasoning_effort.map(effort).transpose()?;
+        let prompt_cache_key = self.prompt_cache_key.map(cache_key).transpose()?;
         let forms = Forms {
             response_format: self.response_format,
             structured_outputs: self.structured_outputs,
@@ -286,6 +292,7 @@ impl Body {
             form: forms.one()?,
             tools,
             reasoning_effort,
+            prompt_cache_key,
             timeout: self
                 .timeout_seconds
                 .map(|seconds| Duration::from_secs(seconds.into())),
@@ -406,6 +413,14 @@ fn effort(word: Text) -> Result<Text, ApiError> {
         Ok(word)
     } else {
         Err(ApiError::parameter("reasoning_effort"))
+    }
+}
+
+fn cache_key(key: Text) -> Result<Text, ApiError> {
+    if (1..=CACHE_KEY_BYTES_MAX).contains(&key.expose().len()) {
+        Ok(key)
+    } else {
+        Err(ApiError::parameter("prompt_cache_key"))
     }
 }
 

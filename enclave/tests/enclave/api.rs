@@ -4,7 +4,7 @@ use exchange::{ApiToken, UnixTime, token::TokenIssuer};
 use serde_json::{Value, json};
 use wire::message::Media;
 
-use crate::support::{Deployment, MODEL, Settings, chat_body, deployment_now as now};
+use crate::support::{Client, Deployment, MODEL, Settings, chat_body, deployment_now as now};
 
 const GREEDY: &str = r#","temperature":0,"max_tokens":12"#;
 
@@ -310,6 +310,30 @@ async fn paths_methods_and_media_types_are_checked() {
         client.send(request).await.error(),
         (415, "unsupported-media-type".to_owned())
     );
+}
+
+#[tokio::test]
+async fn a_prompt_is_found_again_by_its_tenant_under_its_key_and_by_nobody_else() {
+    let system = Deployment::serving(&Settings::default()).await;
+    let mut client = system.client().await;
+    let content = "what is there to tell, and to whom? ".repeat(8);
+    let found = async |client: &Client, key: &str| {
+        let extra = format!(r#","max_tokens":4,"temperature":0,"prompt_cache_key":"{key}""#);
+        let answer = client
+            .post("/v1/chat/completions", &chat_body(MODEL, &content, &extra))
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let usage = &answer.json()["usage"];
+        usage["prompt_tokens_details"]["cached_tokens"].as_u64()
+    };
+    assert_eq!(found(&client, "a").await, None);
+    assert!(found(&client, "a").await >= Some(32));
+    assert_eq!(found(&client, "b").await, None);
+    let another = system
+        .deployment
+        .token_with(|claims| claims.tenant = "another".to_owned());
+    client.token = Some(another);
+    assert_eq!(found(&client, "a").await, None);
 }
 
 #[tokio::test]

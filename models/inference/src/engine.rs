@@ -1,6 +1,7 @@
 //! The running engine: requests are prepared on the caller's thread and decoded on one of its own.
 
 mod admission;
+mod prefix;
 mod preparation;
 mod schedule;
 mod sequence;
@@ -14,6 +15,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use self::admission::{Admission, Cancellation, Permit, Tenant};
+use self::prefix::{PrefixCache, PrefixScope};
 use self::preparation::Preparation;
 use self::schedule::Schedule;
 use self::sequence::{Sequence, SequenceParts};
@@ -50,6 +52,9 @@ pub struct EngineConfig {
     /// completion limit) fits beside those of the others, and the context is cut to what fits alone. Default 4 GiB;
     /// memory is taken as it is needed.
     pub cache_bytes_max: usize,
+    /// Tenants whose requests may reuse what their earlier ones have computed, where they name a `prompt_cache_key`; the
+    /// first so many that do. A quarter of the cache is theirs, in equal shares. 0 turns it off. Default 8.
+    pub prefix_tenants_max: usize,
     /// Tokens of prompts that one turn computes beside one token of each request that decodes. Default 512.
     pub prefill_tokens_per_turn: usize,
 }
@@ -63,6 +68,7 @@ impl Default for EngineConfig {
             completion_tokens_max: 4096,
             prompt_bytes_max: 1 << 20,
             cache_bytes_max: 4 << 30,
+            prefix_tenants_max: 8,
             prefill_tokens_per_turn: 512,
         }
     }
@@ -101,7 +107,13 @@ impl Engine {
         }
         let decoder = model.decoder().config();
         let blocks_max = config.cache_bytes_max / KvCache::block_bytes(decoder).max(1);
-        let fitting = tokens_that_fit(&model, blocks_max, config.prefill_tokens_per_turn);
+        let kept_max = if config.prefix_tenants_max == 0 || decoder.computes_again() {
+            0
+        } else {
+            blocks_max / 4
+        };
+        let active_max = blocks_max - kept_max;
+        let fitting = tokens_that_fit(&model, active_max, config.prefill_tokens_per_turn);
         let context_tokens_max = config.context_tokens_max.unwrap_or(fitting);
         if !(2..=model.context_tokens_max()).contains(&context_tokens_max) {
             return invalid(
@@ -115,11 +127,14 @@ impl Engine {
         let inbox = Arc::new(Inbox::new());
         let pool = BlockPool::new(KvCache::layout_of(decoder), blocks_max)
             .map_err(|_| InferenceError::ComputeFailed)?;
-        let schedule = Schedule::new(config.max_concurrent, blocks_max);
+        let schedule = Schedule::new(config.max_concurrent, active_max);
+        let share = kept_max / config.prefix_tenants_max.max(1);
+        let prefixes = PrefixCache::new(config.prefix_tenants_max, share, decoder.layers.len());
         let prefill_tokens_max = config.prefill_tokens_per_turn;
         let turns = Turns {
             model: model.clone(),
             pool,
+            prefixes,
             prefill_tokens_max,
         };
         let worker = worker::spawn(turns, schedule, Arc::clone(&inbox))?;
@@ -159,6 +174,7 @@ impl Engine {
                 events: events.clone(),
                 cancellation: cancellation.clone(),
                 permit,
+                prefixes: self.prefix_scope(&tenant, request.prompt_cache_key),
                 blocks_max: KvCache::blocks_max(
                     self.model.decoder().config(),
                     prompt_tokens + prepared.completion_tokens_max,
@@ -190,6 +206,21 @@ impl Engine {
             });
         }
         self.admission.enter(tenant, choices)
+    }
+
+    /// Only tenants have one, and only what they ask for is kept.
+    fn prefix_scope(&self, tenant: &Tenant, key: Option<&str>) -> Option<PrefixScope> {
+        let again = self.model.decoder().config().computes_again();
+        let (tenant, key) = (tenant.as_ref()?, key?);
+        (self.config.prefix_tenants_max > 0 && !again).then(|| PrefixScope {
+            tenant: Arc::clone(tenant),
+            key: key.into(),
+        })
+    }
+
+    /// Wipes what was kept of earlier requests before the next turn.
+    pub fn forget_prefixes(&self) {
+        self.inbox.forget();
     }
 
     /// How many requests it holds at the moment.

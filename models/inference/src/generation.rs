@@ -66,6 +66,8 @@ impl FinishReason {
 pub struct Usage {
     /// Tokens of the prompt, template included.
     pub prompt_tokens: usize,
+    /// Of these, those whose computation an earlier request had left: of the completion that begins last.
+    pub cached_tokens: usize,
     /// Tokens of the pieces received, the end-of-text token included.
     pub completion_tokens: usize,
 }
@@ -90,6 +92,7 @@ impl Generation {
     ) -> Self {
         let usage = Usage {
             prompt_tokens,
+            cached_tokens: 0,
             completion_tokens: 0,
         };
         Self {
@@ -136,11 +139,15 @@ impl Iterator for Generation {
         if self.running == 0 {
             return None;
         }
-        match self
-            .events
-            .recv()
-            .unwrap_or(Event::Failed(InferenceError::EngineStopped))
-        {
+        let event = loop {
+            match self.events.recv() {
+                Ok(Event::Found(tokens)) => self.usage.cached_tokens = tokens,
+                Ok(event) => break event,
+                Err(_) => break Event::Failed(InferenceError::EngineStopped),
+            }
+        };
+        match event {
+            Event::Found(_) => None,
             Event::Piece(piece) => {
                 self.usage.completion_tokens += piece.tokens;
                 if piece.finish.is_some() {

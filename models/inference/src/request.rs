@@ -176,6 +176,10 @@ pub struct GenerateRequest<'a> {
     pub tenant: Option<&'a str>,
     /// What to continue.
     pub prompt: PromptInput<'a>,
+    /// What is computed of it is kept for later requests of the same tenant that name the same key, and theirs is used
+    /// here: the completion is the same, its first token comes sooner, and whoever can name the key can tell by that
+    /// which beginnings were sent before. `None` keeps and uses nothing.
+    pub prompt_cache_key: Option<&'a str>,
     /// How to choose tokens.
     pub sampling: Sampling,
     /// Added to the logits of tokens; each from -100 to 100.
@@ -206,6 +210,7 @@ impl<'a> GenerateRequest<'a> {
         Self {
             tenant: None,
             prompt,
+            prompt_cache_key: None,
             sampling: Sampling::default(),
             logit_bias: &[],
             stop: &[],

@@ -82,6 +82,7 @@ fn a_completion_counts_its_tokens_and_says_why_it_ended() {
         generation.usage(),
         Usage {
             prompt_tokens,
+            cached_tokens: 0,
             completion_tokens: 20
         }
     );

@@ -5,6 +5,7 @@ use inference::{SecretText, TokenLogProbability, TokenProbability};
 
 const USAGE: Usage = Usage {
     prompt_tokens: 3,
+    cached_tokens: 0,
     completion_tokens: 4,
 };
 

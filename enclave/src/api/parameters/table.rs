@@ -137,7 +137,7 @@ pub(crate) const PARAMETERS: &[Row] = &[
     row("user", ANYTHING, ""),
     row("metadata", ANYTHING, ""),
     row("safety_identifier", ANYTHING, ""),
-    row("prompt_cache_key", ANYTHING, ""),
+    row("prompt_cache_key", [H, H, I], "1 to 256 bytes; without it nothing is kept"),
     row("prompt_cache_retention", ANYTHING, ""),
 ];
 

@@ -1,7 +1,8 @@
 //! Keys and values of one sequence, in blocks of tokens that a pool hands out.
 //!
-//! A block belongs to one layer. Only the sequence that took it writes it, and only while nobody else reads it. Layers
-//! with a sliding window give blocks back once no later token can see them.
+//! A block belongs to one layer. Only the sequence that took it writes it, and only while nobody else reads it: full blocks
+//! can be shared, as columns of all layers. Layers with a sliding window give blocks back once no later token can see
+//! them.
 
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use super::block_pool::{BlockPool, KvBlock};
 use crate::config::DecoderConfig;
 
 pub(crate) use kernels::attention::BLOCK_TOKENS;
+
+/// The blocks of the same tokens in every layer, full and no longer written.
+pub(crate) type Column = Arc<[Arc<KvBlock>]>;
 
 /// The cache of one sequence.
 pub(crate) struct KvCache {
@@ -28,6 +32,17 @@ pub(crate) struct KvCache {
 struct LayerBlocks {
     blocks: Vec<Option<Arc<KvBlock>>>,
     window: Option<usize>,
+}
+
+impl LayerBlocks {
+    /// Lets go of blocks that the token at position `next`, and all after it, cannot see.
+    fn forget_unseen(&mut self, next: usize) {
+        if let Some(window) = self.window {
+            let unseen = (next + 1).saturating_sub(window) / BLOCK_TOKENS;
+            let unseen = unseen.min(self.blocks.len());
+            self.blocks[..unseen].iter_mut().for_each(|block| *block = None);
+        }
+    }
 }
 
 impl KvCache {
@@ -114,6 +129,7 @@ impl KvCache {
         let first = self.len / BLOCK_TOKENS;
         let end = (self.len + tokens).div_ceil(BLOCK_TOKENS);
         for layer in &mut self.layers {
+            layer.forget_unseen(self.len);
             layer.blocks.resize_with(end.max(layer.blocks.len()), || None);
             for block in &mut layer.blocks[first..end] {
                 if block.is_none() {
@@ -169,19 +185,36 @@ impl KvCache {
         self.pool.layout()
     }
 
-    /// Called once all layers have written `tokens`. Blocks that no later token can see go back.
+    /// Called once all layers have written `tokens`.
     pub(super) fn advance(&mut self, tokens: &[u32]) {
         self.len += tokens.len();
         if let Some(history) = &mut self.history {
             history.extend_from_slice(tokens);
         }
-        for layer in &mut self.layers {
-            let Some(window) = layer.window else { continue };
-            // The next token, at position `len`, sees from `len + 1 - window`.
-            let unseen = (self.len + 1).saturating_sub(window) / BLOCK_TOKENS;
-            let unseen = unseen.min(layer.blocks.len());
-            layer.blocks[..unseen].iter_mut().for_each(|block| *block = None);
+    }
+
+    /// A full block of every layer. `None` where it is not full, or where a window has let it go: that happens when more
+    /// tokens are reserved.
+    pub(crate) fn column(&self, number: usize) -> Option<Column> {
+        if number >= self.len / BLOCK_TOKENS {
+            return None;
         }
+        let block = |layer: &LayerBlocks| layer.blocks.get(number)?.clone();
+        self.layers.iter().map(block).collect()
+    }
+
+    /// Begins with columns that others have computed; they are read and never written.
+    pub(crate) fn begin_with(&mut self, columns: &[Column]) -> Result<()> {
+        let len = columns.len() * BLOCK_TOKENS;
+        if self.len > 0 || len > self.capacity || self.history.is_some() {
+            bail!("this cache cannot begin with the blocks of another");
+        }
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            layer.blocks = columns.iter().map(|column| column.get(index).cloned()).collect();
+            layer.forget_unseen(len);
+        }
+        self.len = len;
+        Ok(())
     }
 
     /// The tokens held, when the model may have to compute them again.
@@ -273,6 +306,33 @@ mod tests {
             cache.blocks(0, tokens - BLOCK_TOKENS - 1, tokens).is_err(),
             "an earlier token would see what is gone"
         );
+    }
+
+    #[test]
+    fn what_is_shared_is_read_and_not_written() {
+        let mut config = tiny();
+        config.layers[0].window = Some(BLOCK_TOKENS);
+        let pool = BlockPool::new(KvCache::layout_of(&config), 100).expect("small blocks");
+        let mut first = KvCache::with_pool(&config, 10 * BLOCK_TOKENS, &pool);
+        fill(&mut first, 2 * BLOCK_TOKENS + 5);
+        let columns: Vec<Column> = (0..2).map_while(|number| first.column(number)).collect();
+        assert_eq!(columns.len(), 2, "the windows have let none go yet");
+        assert!(first.column(2).is_none(), "it is not full");
+        let mut second = KvCache::with_pool(&config, 10 * BLOCK_TOKENS, &pool);
+        second.begin_with(&columns).expect("it is empty");
+        assert_eq!(second.len(), 2 * BLOCK_TOKENS);
+        let ones = vec![1.0; config.kv_heads * config.head_dim];
+        for cache in [&mut first, &mut second] {
+            assert!(cache.write(1, 3, &ones, &ones).is_err());
+        }
+        assert!(second.begin_with(&columns).is_err(), "it holds something");
+        fill(&mut second, 40);
+        // The layer with a window has let go of the first block.
+        assert!(second.column(0).is_none() && second.column(2).is_some());
+        drop((first, second));
+        assert_eq!(pool.taken(), 4);
+        drop(columns);
+        assert_eq!(pool.taken(), 0);
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Schedule {
     }
 
     /// One pass with those that are active.
-    pub(super) fn take_turn(&mut self, turns: &Turns) {
+    pub(super) fn take_turn(&mut self, turns: &mut Turns) {
         self.active = turn::take(std::mem::take(&mut self.active), turns);
     }
 

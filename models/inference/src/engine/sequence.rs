@@ -8,6 +8,7 @@ use candle_core::Tensor;
 use zeroize::Zeroizing;
 
 use super::admission::{Cancellation, Permit, Tenant};
+use super::prefix::{Known, PrefixCache, PrefixScope};
 use crate::constraint::Matching;
 use crate::decoder::Interrupt;
 use crate::decoder::batch::{Part, Wanted};
@@ -20,8 +21,10 @@ use crate::sampler::{LogProbabilities, Sampler};
 use crate::secret::{SecretText, SecretTokens};
 use crate::text::{Detokenizer, Special, StopStrings};
 
-/// What the caller's end receives of each completion, in order: pieces, the last of which says so, or one `Failed`.
+/// What the caller's end receives of each completion, in order: what was found, pieces, the last of which says so, or one `Failed`.
 pub(crate) enum Event {
+    /// So many tokens of the prompt were found computed.
+    Found(usize),
     Piece(Piece),
     Failed(InferenceError),
 }
@@ -42,6 +45,8 @@ pub(super) struct SequenceParts {
     pub(super) permit: Permit,
     /// Cache blocks that it needs at most.
     pub(super) blocks_max: usize,
+    /// Where beginnings of its prompt may have been kept, if it asks for that.
+    pub(super) prefixes: Option<PrefixScope>,
 }
 
 /// A request with its progress. Dropping it wipes its cache and frees its place.
@@ -71,6 +76,8 @@ struct Computation {
     tokens: SecretTokens,
     /// None while it is set back.
     cache: Option<KvCache>,
+    /// How far others can find what is computed; `None` when no more of it can be kept.
+    known: Option<Known>,
 }
 
 impl Computation {
@@ -135,19 +142,57 @@ impl Sequence {
     }
 
     /// The first part of a turn: makes what is missing to compute with.
-    pub(super) fn begin(&mut self, model: &Model, pool: &BlockPool) -> Result<Progress, InferenceError> {
+    pub(super) fn begin(
+        &mut self,
+        model: &Model,
+        pool: &BlockPool,
+        prefixes: &mut PrefixCache,
+    ) -> Result<Progress, InferenceError> {
         self.turns += 1;
         // The last token is returned and never fed back: there needs to be no room for it.
         let capacity = self.parts.prompt.len() + self.parts.completion_tokens_max - 1;
         let computation = self.computation.get_or_insert_with(|| Computation {
             tokens: self.parts.prompt.with_room_for(capacity),
             cache: None,
+            known: None,
         });
         if computation.cache.is_none() {
-            let cache = KvCache::with_pool(model.decoder().config(), capacity, pool);
+            let mut cache = KvCache::with_pool(model.decoder().config(), capacity, pool);
+            if let Some(scope) = &self.parts.prefixes {
+                // Without the last token there would be nothing to compute logits from.
+                let tokens = computation.tokens.expose_tokens();
+                let (known, columns) = prefixes.find(scope, &tokens[..tokens.len() - 1]);
+                cache.begin_with(&columns).map_err(compute_failed)?;
+                computation.known = Some(known);
+                if self.completion_tokens == 0 {
+                    let _ = self.parts.events.send(Event::Found(cache.len()));
+                }
+            }
             computation.cache = Some(cache);
         }
         Ok(Progress::More)
+    }
+
+    /// Keeps the blocks that a pass has filled, where others of its tenant can find them.
+    pub(super) fn keep(&mut self, prefixes: &mut PrefixCache) {
+        let (Some(scope), Some(computation)) = (&self.parts.prefixes, &mut self.computation) else {
+            return;
+        };
+        let Computation {
+            tokens,
+            cache: Some(cache),
+            known,
+        } = computation
+        else {
+            return;
+        };
+        let (blocks, _) = tokens.expose_tokens().as_chunks();
+        while let Some(before) = *known
+            && let Some(tokens) = blocks.get(before.blocks)
+            && let Some(column) = cache.column(before.blocks)
+        {
+            *known = prefixes.keep(scope, before, tokens, column);
+        }
     }
 
     /// Tokens that its cache holds.
@@ -171,6 +216,7 @@ impl Sequence {
         let Some(Computation {
             tokens: known,
             cache: Some(cache),
+            ..
         }) = &mut self.computation
         else {
             return Err(InferenceError::ComputeFailed);

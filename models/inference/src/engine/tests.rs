@@ -67,6 +67,7 @@ impl Desk {
         Turns {
             model: self.model.clone(),
             pool: self.pool.clone(),
+            prefixes: PrefixCache::new(0, 0, 1),
             prefill_tokens_max: PREFILL,
         }
     }
@@ -103,6 +104,7 @@ impl Desk {
                 prompt.len().saturating_add(completion_tokens_max),
                 PREFILL,
             ),
+            prefixes: None,
         });
         let asked = Asked { events, cancellation };
         (sequence, asked)
@@ -119,13 +121,14 @@ fn told(asked: &Asked) -> (Vec<u32>, bool) {
                 bits.extend(told.map(|told| told.chosen.log_probability.to_bits()));
                 whole |= piece.finish.is_some();
             }
+            Event::Found(_) => {}
             Event::Failed(error) => panic!("{error}"),
         }
     }
     (bits, whole)
 }
 
-fn turn(schedule: &mut Schedule, turns: &Turns) {
+fn turn(schedule: &mut Schedule, turns: &mut Turns) {
     schedule.drop_cancelled();
     schedule.admit();
     schedule.take_turn(turns);
@@ -169,7 +172,7 @@ fn a_fault_ends_its_request_and_no_other() {
 #[test]
 fn a_hundred_requests_of_one_tenant_delay_another_by_a_bounded_number_of_turns() {
     let desk = Desk::new(usize::MAX);
-    let turns = desk.turns();
+    let mut turns = desk.turns();
     let mut schedule = Schedule::new(SLOTS, usize::MAX);
     let long: Vec<u32> = (0..200).collect();
     let mut greedy: Vec<Asked> = Vec::new();
@@ -179,7 +182,7 @@ fn a_hundred_requests_of_one_tenant_delay_another_by_a_bounded_number_of_turns()
         greedy.push(asked);
     }
     for _ in 0..30 {
-        turn(&mut schedule, &turns);
+        turn(&mut schedule, &mut turns);
     }
     let short: Vec<u32> = (0..40).collect();
     for _ in 0..3 {
@@ -188,14 +191,14 @@ fn a_hundred_requests_of_one_tenant_delay_another_by_a_bounded_number_of_turns()
         // A slot at once, and half of the tokens of each turn until the prompt is computed.
         let bound = short.len().div_ceil(PREFILL / 2) + 4;
         for _ in 0..bound {
-            turn(&mut schedule, &turns);
+            turn(&mut schedule, &mut turns);
         }
         assert!(told(&modest).1, "{bound} turns");
     }
     // And the others lose nothing but time.
     let mut completions: Vec<(Vec<u32>, bool)> = greedy.iter().map(told).collect();
     while !schedule.is_empty() {
-        turn(&mut schedule, &turns);
+        turn(&mut schedule, &mut turns);
     }
     for (completion, asked) in completions.iter_mut().zip(&greedy) {
         let (bits, whole) = told(asked);
@@ -213,26 +216,26 @@ fn a_hundred_requests_of_one_tenant_delay_another_by_a_bounded_number_of_turns()
 #[test]
 fn one_request_that_takes_all_the_room_gives_way_after_its_time() {
     let desk = Desk::new(usize::MAX);
-    let turns = desk.turns();
+    let mut turns = desk.turns();
     let (large, first) = desk.request(Some("first"), &[1, 2, 3], 2 * TURNS_UNDISTURBED);
     let mut schedule = Schedule::new(SLOTS, large.blocks_max());
     schedule.arrive(large);
-    turn(&mut schedule, &turns);
+    turn(&mut schedule, &mut turns);
     let (small, second) = desk.request(Some("second"), &[1, 2, 3], 4);
     schedule.arrive(small);
     for _ in 0..TURNS_UNDISTURBED + 4 {
-        turn(&mut schedule, &turns);
+        turn(&mut schedule, &mut turns);
     }
     assert!(told(&second).1);
     let (mut bits, _) = told(&first);
     while !schedule.is_empty() {
-        turn(&mut schedule, &turns);
+        turn(&mut schedule, &mut turns);
     }
     bits.extend(told(&first).0);
     let (alone, whole) = desk.request(None, &[1, 2, 3], 2 * TURNS_UNDISTURBED);
     schedule.arrive(alone);
     while !schedule.is_empty() {
-        turn(&mut schedule, &turns);
+        turn(&mut schedule, &mut turns);
     }
     assert_eq!(bits, told(&whole).0);
     assert_eq!(bits.len(), 2 * TURNS_UNDISTURBED);
@@ -245,7 +248,7 @@ fn blocks_are_never_over_the_budget_and_a_request_waits_for_its_worst_case() {
     // Room for two and a half.
     let blocks_max = each * 5 / 2;
     let desk = Desk::new(blocks_max);
-    let turns = desk.turns();
+    let mut turns = desk.turns();
     let mut schedule = Schedule::new(SLOTS, blocks_max);
     let asked: Vec<Asked> = (0..7)
         .map(|_| {
@@ -256,7 +259,7 @@ fn blocks_are_never_over_the_budget_and_a_request_waits_for_its_worst_case() {
         .collect();
     let mut most = 0;
     while !schedule.is_empty() {
-        turn(&mut schedule, &turns);
+        turn(&mut schedule, &mut turns);
         most = most.max(desk.pool.taken());
         assert!(desk.admission.load().active <= 2);
     }
@@ -268,14 +271,14 @@ fn blocks_are_never_over_the_budget_and_a_request_waits_for_its_worst_case() {
 #[test]
 fn who_cancels_leaves_its_blocks_before_the_next_turn() {
     let desk = Desk::new(usize::MAX);
-    let turns = desk.turns();
+    let mut turns = desk.turns();
     let mut schedule = Schedule::new(1, usize::MAX);
     let (sequence, first) = desk.request(None, &[7; 60], 400);
     schedule.arrive(sequence);
     let (sequence, second) = desk.request(None, &[7; 60], 400);
     schedule.arrive(sequence);
     for _ in 0..20 {
-        turn(&mut schedule, &turns);
+        turn(&mut schedule, &mut turns);
     }
     assert!(desk.pool.taken() > 0);
     second.cancellation.cancel();

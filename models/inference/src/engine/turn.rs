@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use candle_core::Tensor;
 
 use super::admission::{Cancellation, Tenant};
+use super::prefix::PrefixCache;
 use super::sequence::{Progress, Sequence};
 use crate::decoder::Interrupt;
 use crate::decoder::batch::Part;
@@ -23,16 +24,23 @@ use crate::model::Model;
 pub(super) struct Turns {
     pub(super) model: Model,
     pub(super) pool: BlockPool,
+    pub(super) prefixes: PrefixCache,
     /// Tokens of prompts in one turn.
     pub(super) prefill_tokens_max: usize,
 }
 
 /// Advances the sequences by one pass and returns those that go on, in their order.
-pub(super) fn take(mut sequences: Vec<Sequence>, turns: &Turns) -> Vec<Sequence> {
-    let model = &turns.model;
+pub(super) fn take(mut sequences: Vec<Sequence>, turns: &mut Turns) -> Vec<Sequence> {
+    let Turns {
+        model,
+        pool,
+        prefixes,
+        prefill_tokens_max,
+    } = turns;
+    let model = &*model;
     let begun = sequences
         .iter_mut()
-        .map(|sequence| guarded(|| sequence.begin(model, &turns.pool)))
+        .map(|sequence| guarded(|| sequence.begin(model, pool, prefixes)))
         .collect();
     let mut sequences = going_on(sequences, begun);
     let pending: Vec<(usize, usize)> = sequences
@@ -44,8 +52,14 @@ pub(super) fn take(mut sequences: Vec<Sequence>, turns: &Turns) -> Vec<Sequence>
             )
         })
         .collect();
-    let shares = shares(&pending, turns.prefill_tokens_max);
+    let shares = shares(&pending, *prefill_tokens_max);
     let computed = compute(&mut sequences, &shares, model);
+    for (sequence, computed) in sequences.iter_mut().zip(&computed) {
+        // What a fault has left half computed is nobody's.
+        if computed.is_ok() && !sequence.is_cancelled() {
+            sequence.keep(prefixes);
+        }
+    }
     let received = sequences
         .iter_mut()
         .zip(computed)
@@ -116,7 +130,8 @@ fn pass(
     shares: &[usize],
     model: &Model,
 ) -> Result<Vec<Option<Tensor>>, InferenceError> {
-    let everybody = Everybody(sequences.iter().map(Sequence::cancellation).collect());
+    let taking_part = sequences.iter().zip(shares).filter(|(_, share)| **share > 0);
+    let everybody = Everybody(taking_part.map(|(sequence, _)| sequence.cancellation()).collect());
     let mut indices = Vec::with_capacity(sequences.len());
     let mut parts: Vec<Part<'_>> = Vec::with_capacity(sequences.len());
     let mut computed: Vec<Option<Tensor>> = sequences.iter().map(|_| None).collect();
@@ -142,7 +157,7 @@ fn pass(
     Ok(computed)
 }
 
-/// Nobody wants the pass any more when everybody is cancelled. Were one enough, a tenant could stop the others.
+/// Nobody wants the pass any more when everybody in it is cancelled. Were one enough, a tenant could stop the others.
 struct Everybody(Vec<Cancellation>);
 
 impl Interrupt for Everybody {

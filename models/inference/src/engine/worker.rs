@@ -17,6 +17,8 @@ pub(super) struct Inbox {
 
 struct State {
     arrived: VecDeque<Sequence>,
+    /// What was kept of earlier requests is to go.
+    forget: bool,
     closed: bool,
 }
 
@@ -25,6 +27,7 @@ impl Inbox {
         Self {
             state: Mutex::new(State {
                 arrived: VecDeque::new(),
+                forget: false,
                 closed: false,
             }),
             changed: Condvar::new(),
@@ -41,6 +44,11 @@ impl Inbox {
         Ok(())
     }
 
+    pub(super) fn forget(&self) {
+        self.lock().forget = true;
+        self.changed.notify_one();
+    }
+
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_one();
@@ -52,11 +60,14 @@ impl Inbox {
     }
 
     /// Gives the schedule what has arrived; waits while there is nothing to do at all. `false` once closed.
-    fn deliver(&self, schedule: &mut Schedule) -> bool {
+    fn deliver(&self, schedule: &mut Schedule, turns: &mut Turns) -> bool {
         let mut state = self.lock();
         loop {
             if state.closed {
                 return false;
+            }
+            if std::mem::take(&mut state.forget) {
+                turns.prefixes.forget();
             }
             state
                 .arrived
@@ -78,7 +89,7 @@ pub(super) fn spawn(
     let closes = CloseOnDrop(inbox);
     std::thread::Builder::new()
         .name("inference".to_owned())
-        .spawn(move || run(&turns, schedule, &closes.0))
+        .spawn(move || run(turns, schedule, &closes.0))
         .map_err(|_| InferenceError::EngineConfigInvalid {
             reason: "the system gives no thread",
         })
@@ -97,11 +108,11 @@ impl Drop for CloseOnDrop {
     }
 }
 
-fn run(turns: &Turns, mut schedule: Schedule, inbox: &Inbox) {
-    while inbox.deliver(&mut schedule) {
+fn run(mut turns: Turns, mut schedule: Schedule, inbox: &Inbox) {
+    while inbox.deliver(&mut schedule, &mut turns) {
         schedule.drop_cancelled();
         schedule.admit();
-        schedule.take_turn(turns);
+        schedule.take_turn(&mut turns);
     }
     for sequence in schedule.into_sequences() {
         sequence.fail(InferenceError::EngineStopped);
