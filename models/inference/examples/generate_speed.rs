@@ -1,4 +1,5 @@
-//! Tokens per second of prefill and decode on a random model of 100 million parameters, made in memory.
+//! Tokens per second of prefill and decode, for 1, 4 and 16 requests at a time, on a random model of 100 million
+//! parameters, made in memory.
 //!
 //! `cargo run --release -p adyton-inference --example generate_speed [PROMPT_TOKENS] [COMPLETION_TOKENS] [bf16|f32]`
 
@@ -26,7 +27,7 @@ const BF16: WeightType = ("BF16", 2);
 fn main() -> Result<(), InferenceError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |index: usize| arguments.get(index).and_then(|argument| argument.parse().ok());
-    let (prompt_tokens, completion_tokens) = (number(0).unwrap_or(512), number(1).unwrap_or(128));
+    let (prompt_tokens, completion_tokens) = (number(0).unwrap_or(512), number(1).unwrap_or(128).max(2));
     let weight_type = if arguments.iter().any(|argument| argument == "f32") {
         F32
     } else {
@@ -58,60 +59,51 @@ fn main() -> Result<(), InferenceError> {
         write!(prompt, "w{} ", index * 7919 % VOCABULARY).expect("a string takes everything");
         prompt
     });
-    for streams in [1, 2, 4] {
-        measure(
-            &model,
-            &prompt,
-            prompt_tokens,
-            completion_tokens,
-            streams,
-            (parameters, weight_bytes),
-        )?;
+    let mut alone = None;
+    for streams in [1, 4, 16] {
+        let (prefill, decode) = measure(&model, &prompt, (prompt_tokens, completion_tokens), streams)?;
+        let alone = *alone.get_or_insert(decode);
+        println!(
+            "{streams:2} streams prefill {prefill:8.1} tokens/s ({:.2} GFLOP/s)   decode {decode:8.1} tokens/s ({:.2} GB/s of weights), {:.2} times one",
+            2.0 * parameters * prefill / 1e9,
+            weight_bytes * decode / streams as f64 / 1e9,
+            decode / alone,
+        );
     }
     Ok(())
 }
 
+/// Tokens per second of prompts, and of completions: the time of whole requests without that of their first tokens.
 fn measure(
     model: &Model,
     prompt: &str,
-    prompt_tokens: usize,
-    completion_tokens: usize,
+    (prompt_tokens, completion_tokens): (usize, usize),
     streams: usize,
-    (parameters, weight_bytes): (f64, f64),
-) -> Result<(), InferenceError> {
+) -> Result<(f64, f64), InferenceError> {
     let engine = model.engine(EngineConfig {
         max_concurrent: streams,
         ..EngineConfig::default()
     })?;
-    let request = || GenerateRequest {
-        sampling: Sampling::greedy(),
-        completion_tokens_max: Some(completion_tokens),
-        ..GenerateRequest::new(PromptInput::Text(prompt))
-    };
-    let start = Instant::now();
-    let mut generations = (0..streams)
-        .map(|_| engine.generate(request()))
-        .collect::<Result<Vec<_>, _>>()?;
-    for generation in &mut generations {
-        generation.next().transpose()?;
-    }
-    let prefill = start.elapsed().as_secs_f64();
-    let start = Instant::now();
-    let mut decoded = 0;
-    for generation in &mut generations {
-        for piece in generation.by_ref() {
-            decoded += piece?.tokens;
+    let seconds = |completion_tokens| {
+        let request = || GenerateRequest {
+            sampling: Sampling::greedy(),
+            completion_tokens_max: Some(completion_tokens),
+            ..GenerateRequest::new(PromptInput::Text(prompt))
+        };
+        let start = Instant::now();
+        let generations = (0..streams)
+            .map(|_| engine.generate(request()))
+            .collect::<Result<Vec<_>, _>>()?;
+        for piece in generations.into_iter().flatten() {
+            piece?;
         }
-    }
-    let decode = start.elapsed().as_secs_f64();
-    let prefill_rate = (streams * prompt_tokens) as f64 / prefill;
-    let decode_rate = decoded as f64 / decode;
-    println!(
-        "{streams} streams prefill {prefill_rate:8.1} tokens/s ({:.2} GFLOP/s)   decode {decode_rate:8.1} tokens/s ({:.2} GB/s of weights)",
-        2.0 * parameters * prefill_rate / 1e9,
-        weight_bytes * decode_rate / 1e9,
-    );
-    Ok(())
+        Ok::<f64, InferenceError>(start.elapsed().as_secs_f64())
+    };
+    let first = seconds(1)?;
+    let whole = seconds(completion_tokens)?;
+    let prefill = (streams * prompt_tokens) as f64 / first;
+    let decode = (streams * (completion_tokens - 1)) as f64 / (whole - first);
+    Ok((prefill, decode))
 }
 
 fn config() -> String {
