@@ -244,6 +244,8 @@ fn only_the_model_the_channel_and_the_attesters_places_are_in_reach() {
         fs::create_dir(entries.join("report")).expect("made");
         fs::remove_dir(entries.join("report")).expect("removed");
         assert!(!fs::read("/proc/uptime").expect("read").is_empty());
+        // The size of the key-value cache comes from here.
+        assert!(!fs::read("/proc/meminfo").expect("read").is_empty());
         fs::OpenOptions::new()
             .write(true)
             .open("/dev/null")

@@ -13,8 +13,8 @@ use crate::error::{EnclaveError, Result};
 
 /// The rules of Linux 6.12, the kernel of the image: with ioctl of devices, TCP ports, abstract sockets and signals.
 const RULES: ABI = ABI::V6;
-/// What key generation may read where getrandom(2) does not answer.
-const RANDOM: [&str; 2] = ["/dev/random", "/dev/urandom"];
+/// What key generation may read where getrandom(2) does not answer, and what says how much memory there is for the cache.
+const READ: [&str; 3] = ["/dev/random", "/dev/urandom", "/proc/meminfo"];
 
 /// Confines the calling thread, and says whether the kernel knew every rule.
 pub(super) fn confine(model: &Path, channel: &Path, access: &Access) -> Result<bool> {
@@ -37,7 +37,7 @@ fn restrict(
         .handle_access(AccessNet::from_all(RULES))?
         .scope(Scope::from_all(RULES))?
         .create()?;
-    for path in RANDOM {
+    for path in READ {
         rules = allow(rules, Path::new(path), AccessFs::ReadFile.into())?;
     }
     rules = allow(rules, model, read)?;
