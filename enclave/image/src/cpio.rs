@@ -168,12 +168,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_archives_are_errors(at in 0_usize..600, byte: u8, cut in 0_usize..600) {
-            let mut archive = write(&sample());
-            archive[at] = byte;
-            let _ = read(&archive);
-            archive.truncate(cut);
-            prop_assert!(read(&archive).is_err());
+        fn hostile_archives_do_not_panic_and_cut_ones_are_errors(at in 0_usize..512, byte: u8, cut in 0_usize..512) {
+            let archive = write(&sample());
+            let used = archive.iter().rposition(|byte| *byte != 0).unwrap_or_default();
+            prop_assert!(read(&archive[..cut.min(used)]).is_err());
+            let mut changed = archive;
+            changed[at] = byte;
+            let _ = read(&changed); // what was changed may be a file's contents
         }
     }
 }

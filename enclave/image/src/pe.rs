@@ -48,6 +48,7 @@ fn join(stub: &[u8], sections: &[Section<'_>]) -> Option<Vec<u8>> {
     let section_alignment = u32_at(stub, optional + 32).filter(|size| size.is_power_of_two())?;
     let file_alignment = u32_at(stub, optional + 36).filter(|size| size.is_power_of_two())?;
     let header_bytes = u32_at(stub, optional + 60)?;
+    stub.get(..header_bytes)?;
     let table = optional + optional_bytes;
     (table + (count + sections.len()) * SECTION_BYTES <= header_bytes).then_some(())?;
 
@@ -57,8 +58,10 @@ fn join(stub: &[u8], sections: &[Section<'_>]) -> Option<Vec<u8>> {
         let entry = table + index * SECTION_BYTES;
         let end = u32_at(stub, entry + 12)?.checked_add(u32_at(stub, entry + 8)?)?;
         next_address = end.max(next_address);
-        if u32_at(stub, entry + 16)? > 0 {
-            first_contents = first_contents.min(u32_at(stub, entry + 20)?);
+        let (raw_bytes, raw_at) = (u32_at(stub, entry + 16)?, u32_at(stub, entry + 20)?);
+        if raw_bytes > 0 {
+            stub.get(raw_at..raw_at.checked_add(raw_bytes)?)?;
+            first_contents = first_contents.min(raw_at);
         }
     }
     (header_bytes <= first_contents).then_some(())?;
@@ -174,7 +177,7 @@ mod tests {
             })
             .collect();
         assert!(unify(&stub(), &many).is_err());
-        for length in 0..0x190 {
+        for length in 0..stub().len() {
             assert!(unify(&stub()[..length], &many[..1]).is_err(), "{length}");
         }
     }
