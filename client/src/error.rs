@@ -185,6 +185,16 @@ pub enum ClientError {
         /// What happened, with its last words.
         problem: String,
     },
+    /// A machine shows something else than what its image was measured as.
+    #[error("{key}: measured {measured}, but the machine shows {shown}")]
+    NotMeasured {
+        /// The key of the policy.
+        key: String,
+        /// What `adyton-host measure` wrote.
+        measured: String,
+        /// What the evidence shows.
+        shown: String,
+    },
     /// A sibling binary said why it failed.
     #[error("{name}: {message}")]
     Tool {
@@ -239,6 +249,7 @@ impl ClientError {
             Self::Listen { .. } => "listen-failed",
             Self::BinaryMissing { .. } => "binary-missing",
             Self::Child { .. } => "process-failed",
+            Self::NotMeasured { .. } => "measurement-mismatch",
             Self::State(_) => "state-inconsistent",
             Self::Shared(error) => error.code(),
             Self::Interrupted => "interrupted",
@@ -282,6 +293,9 @@ impl ClientError {
             }
             Self::Listen { .. } => "choose another port, or 0 for any free one",
             Self::BinaryMissing { .. } => "install all adyton binaries into one folder",
+            Self::NotMeasured { .. } => {
+                "the machine runs another image than the file that you measured, or reached it in another way: find out which before you rely on it"
+            }
             Self::Child { .. } => "its log is in the state directory under log/",
             Self::State(_) => "name another --dir, or remove this one to start afresh",
             _ => return None,
@@ -300,7 +314,7 @@ impl ClientError {
             Self::Endorser(
                 EndorserError::Archive(_) | EndorserError::Document { .. } | EndorserError::Evidence(_),
             ) => EXIT_MALFORMED,
-            Self::Audit { .. } | Self::Receipt(_) => EXIT_REJECTED,
+            Self::Audit { .. } | Self::Receipt(_) | Self::NotMeasured { .. } => EXIT_REJECTED,
             Self::Malformed { .. } => EXIT_MALFORMED,
             _ => EXIT_OTHER,
         }

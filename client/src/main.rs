@@ -44,7 +44,6 @@ fn run(command: Command, output: Output) -> Result<u8, ClientError> {
         Command::Model(model) => Err(commands::sibling::model(model, output)),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Token(token) => commands::token::run(token, output),
-        Command::Policy(policy) => commands::policy::run(policy, output),
         Command::Inspect(inspect) => commands::inspect::run(inspect, output),
         command => runtime()?.block_on(run_async(command, output)),
     }
@@ -53,6 +52,7 @@ fn run(command: Command, output: Output) -> Result<u8, ClientError> {
 async fn run_async(command: Command, output: Output) -> Result<u8, ClientError> {
     match command {
         Command::Verify(verify) => commands::verify::run(verify, output).await,
+        Command::Policy(policy) => commands::policy::run(policy, output).await,
         Command::Chat(chat) => commands::chat::run(chat, output).await,
         Command::Proxy(proxy) => commands::proxy::run(proxy, output).await,
         Command::Audit(client::cli::Audit::Verify(verify)) => {

@@ -108,4 +108,24 @@ fn a_measured_launch_is_pasted_into_a_policy() {
 
     let uki = measure(&["uki", &path("image")]);
     AppraisalPolicy::from_toml(&pasted("azure-policy.toml", &uki, &[])).expect("a policy");
+
+    // By events: those of the image are those behind its registers, and the policy takes them in place of values.
+    let events = measure(&["uki", &path("image"), "--table", "tdx"]);
+    AppraisalPolicy::from_toml(&pasted("policy.toml", &events, &[])).expect("a policy");
+    let whole = measure(&[
+        "--json",
+        "tdx",
+        "--firmware",
+        &firmware,
+        "--memory",
+        "4G",
+        "--uki",
+        &path("image"),
+    ]);
+    let whole: serde_json::Value = serde_json::from_str(&whole).expect("JSON");
+    for key in ["rtmr1_events", "rtmr2_events"] {
+        for digest in whole["details"][key].as_array().expect("events") {
+            assert!(events.contains(digest.as_str().expect("text")), "{key}: {digest}");
+        }
+    }
 }

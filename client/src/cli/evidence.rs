@@ -134,16 +134,27 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  adyton verify https://inference.example.com:8443 --save bundle.cbor …
+  adyton policy new https://inference.example.com:8443 --ca ca.pem --measured image.toml --out policy.toml
   adyton policy new bundle.cbor --out policy.toml
   adyton policy new report.bin --endorsements vcek.der
   adyton policy check policy.toml
 
-The draft accepts exactly what this evidence shows. Whether that is the release you expect is for you to compare.")]
+The draft accepts exactly what this evidence shows. Whether that is the release you expect is for you to compare: the
+part that --measured has (from `adyton-host measure`) is compared here, and a machine that shows anything else is refused.
+Evidence from a URL answers a fresh nonce and must hold under its own draft.")]
 pub struct PolicyNew {
-    /// A bundle, an SNP report or a TDX quote
-    #[arg(value_name = "FILE")]
-    pub evidence: PathBuf,
+    /// URL of a host, or a file: a bundle, an SNP report or a TDX quote
+    #[arg(value_name = "URL|FILE")]
+    pub evidence: String,
+    /// Part of a policy that `adyton-host measure` wrote: the evidence must show what it says
+    #[arg(long, value_name = "FILE")]
+    pub measured: Option<PathBuf>,
+    /// PEM certificates that may vouch for the host's TLS; evidence does not rest on them
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Seconds to wait for a connection and for evidence
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub timeout_seconds: u64,
     /// File or folder with the manufacturer's documents (VCEK, TCB info); can be repeated
     #[arg(long, value_name = "PATH")]
     pub endorsements: Vec<PathBuf>,

@@ -1,8 +1,11 @@
 //! `adyton policy`: draft, check and compare appraisal policies.
 
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
-use attestation::{AppraisalPolicy, Bundle, EndorsementKind, Endorsements, Kind, Statement, recognise};
+use attestation::{
+    AppraisalPolicy, AzureEvidence, Bundle, DeviceKind, EndorsementKind, Endorsements, GceVtpmEvidence, Kind,
+    PlatformTag, Statement, Verifier, recognise,
+};
 use serde_json::{Value, json};
 use toml::Table;
 
@@ -12,51 +15,62 @@ use crate::{
     error::ClientError,
     output::{BAD, FAINT, GOOD, NOTICE, Output, STRONG},
     policy::{
+        AzureGuest, Events, GoogleVtpm,
         diff::{Effect, diff},
         draft::{Source, draft},
         lint::{Finding, Weight, lint},
+        measured,
     },
     private_file::{self, PUBLIC_MODE},
+    transport::Transport,
 };
 
 /// Policies above this are refused (bytes).
 const POLICY_BYTES_MAX: u64 = 1 << 20;
 
 /// Runs a policy command.
-pub fn run(command: Policy, output: Output) -> Result<u8, ClientError> {
+pub async fn run(command: Policy, output: Output) -> Result<u8, ClientError> {
     match command {
-        Policy::New(new) => run_new(&new, output),
+        Policy::New(new) => run_new(&new, output).await,
         Policy::Check { file, strict } => run_check(&file, strict, output),
         Policy::Diff { old, new } => run_diff(&old, &new, output),
     }
 }
 
-fn run_new(new: &PolicyNew, output: Output) -> Result<u8, ClientError> {
-    let bytes = private_file::read(&new.evidence, attestation::BUNDLE_BYTES_MAX as u64)?;
+async fn run_new(new: &PolicyNew, output: Output) -> Result<u8, ClientError> {
+    let measured = new.measured.as_deref().map(read_measured).transpose()?;
+    let by_events = measured.as_ref().is_some_and(measured::asks_for_events);
     let mut endorsements = endorsement_files::read(&new.endorsements)?;
-    let text = match recognise(&bytes) {
-        Some(Kind::Bundle) => {
+    let text = if new.evidence.contains("://") {
+        let timeout = Duration::from_secs(new.timeout_seconds);
+        let transport = Transport::new(&new.evidence, new.ca.as_deref(), None, timeout)?;
+        output.progress(&format!(
+            "asking {} for evidence over a fresh nonce",
+            new.evidence
+        ));
+        let mut fetched = discovery::fetch(&transport).await?;
+        fetched.bundle.endorsements.fill_from(&endorsements);
+        let text = of_bundle(&fetched.bundle, &fetched.bundle.endorsements, by_events)?;
+        let (policy, _) = policy_of(&text, Path::new("the draft"))?;
+        let verifier = Verifier::new(policy);
+        let _ = verifier.appraise(&fetched.bundle, &fetched.nonce, discovery::now())?; // the verdict is what was wanted
+        text
+    } else {
+        let bytes = private_file::read(Path::new(&new.evidence), attestation::BUNDLE_BYTES_MAX as u64)?;
+        if recognise(&bytes) == Some(Kind::Bundle) {
             let bundle = Bundle::decode(&bytes)?;
-            if bundle.platform.is_simulated() {
-                return Err(ClientError::Usage(
-                    "the evidence is SIMULATED: adyton up writes its policy, with the root that it made"
-                        .to_owned(),
-                ));
-            }
             endorsements.fill_from(&bundle.endorsements);
-            let statement = Statement::parse(&bundle.statement).ok();
-            let fields = statement.as_ref().map(Statement::fields);
-            of_evidence(
-                &bundle.evidence,
-                &endorsements,
-                fields.map_or(&[], |fields| &fields.model_digests),
-                fields.map_or([0; 32], |fields| fields.config_digest),
-            )?
+            of_bundle(&bundle, &endorsements, by_events)?
+        } else {
+            draft(&of_processor(&bytes, &endorsements))?
         }
-        _ => of_evidence(&bytes, &endorsements, &[], [0; 32])?,
     };
     // A draft that the Verifier cannot read would be our fault: better here than at the next start.
-    read_policy_text(&text, Path::new("the draft"))?;
+    let (_, table) = policy_of(&text, Path::new("the draft"))?;
+    if let Some(measured) = &measured {
+        measured::compare(measured, &table)?;
+        output.progress("the machine shows what was measured");
+    }
     if let Some(path) = &new.out {
         private_file::write(path, text.as_bytes(), PUBLIC_MODE)?;
         output.progress(&format!("wrote {}", path.display()));
@@ -66,21 +80,66 @@ fn run_new(new: &PolicyNew, output: Output) -> Result<u8, ClientError> {
     Ok(0)
 }
 
-fn of_evidence(
-    evidence: &[u8],
-    endorsements: &Endorsements,
-    model_digests: &[[u8; 32]],
-    config_digest: [u8; 32],
-) -> Result<String, ClientError> {
+fn read_measured(path: &Path) -> Result<Table, ClientError> {
+    parse(&private_file::read_text(path, POLICY_BYTES_MAX)?, path)
+}
+
+fn of_bundle(bundle: &Bundle, endorsements: &Endorsements, by_events: bool) -> Result<String, ClientError> {
+    if bundle.platform.is_simulated() {
+        return Err(ClientError::Usage(
+            "the evidence is SIMULATED: adyton up writes its policy, with the root that it made".to_owned(),
+        ));
+    }
+    let statement = Statement::parse(&bundle.statement).ok();
+    let fields = statement.as_ref().map(Statement::fields);
+    let events = match (&bundle.event_log, by_events) {
+        (Some(log), true) => Some(Events::of(log)?),
+        _ => None,
+    };
+    let azure = match bundle.platform {
+        PlatformTag::AzureAmdSevSnp | PlatformTag::AzureIntelTdx => {
+            Some(AzureEvidence::decode(&bundle.evidence)?)
+        }
+        _ => None,
+    };
+    let google = bundle
+        .devices
+        .iter()
+        .find(|device| device.kind == DeviceKind::GceVtpm);
+    let google = google
+        .map(|device| GceVtpmEvidence::decode(&device.evidence))
+        .transpose()?;
+    let evidence = match &azure {
+        Some(azure) => azure.td_quote.as_deref().unwrap_or(&azure.hcl_report),
+        None => &bundle.evidence,
+    };
     draft(&Source {
+        azure: azure.as_ref().map(|azure| AzureGuest {
+            hcl_report: &azure.hcl_report,
+            quote_message: &azure.quote_message,
+            pcr_values: &azure.pcr_values,
+            has_certificates: endorsements.document(EndorsementKind::VtpmAkChain).is_some(),
+        }),
+        google_vtpm: google.as_ref().map(|vtpm| GoogleVtpm {
+            quote_message: &vtpm.quote_message,
+            pcr_values: &vtpm.pcr_values,
+        }),
+        events: events.as_ref(),
+        model_digests: fields.map_or(&[], |fields| &fields.model_digests),
+        config_digest: fields.map_or([0; 32], |fields| fields.config_digest),
+        ..of_processor(evidence, endorsements)
+    })
+}
+
+fn of_processor<'a>(evidence: &'a [u8], endorsements: &'a Endorsements) -> Source<'a> {
+    Source {
         evidence,
         leaf: endorsements.document(EndorsementKind::SnpLeaf),
-        model_digests,
-        config_digest,
         evaluation_number: endorsements
             .document(EndorsementKind::TdxTcbInfo)
             .and_then(evaluation_number),
-    })
+        ..Source::default()
+    }
 }
 
 /// tcbEvaluationDataNumber of a TCB info document.
@@ -90,15 +149,20 @@ pub fn evaluation_number(tcb_info: &[u8]) -> Option<u64> {
 }
 
 fn read_policy(path: &Path) -> Result<Table, ClientError> {
-    read_policy_text(&private_file::read_text(path, POLICY_BYTES_MAX)?, path)
+    let text = private_file::read_text(path, POLICY_BYTES_MAX)?;
+    policy_of(&text, path).map(|(_, table)| table)
 }
 
-/// The document as a table, once the Verifier could read it as a policy.
-fn read_policy_text(text: &str, path: &Path) -> Result<Table, ClientError> {
-    AppraisalPolicy::from_toml(text).map_err(|source| ClientError::Policy {
+/// The document as a policy, and as a table once the Verifier could read it.
+fn policy_of(text: &str, path: &Path) -> Result<(AppraisalPolicy, Table), ClientError> {
+    let policy = AppraisalPolicy::from_toml(text).map_err(|source| ClientError::Policy {
         path: path.to_owned(),
         source,
     })?;
+    Ok((policy, parse(text, path)?))
+}
+
+fn parse(text: &str, path: &Path) -> Result<Table, ClientError> {
     text.parse()
         .map_err(|error: toml::de::Error| ClientError::Config {
             path: path.to_owned(),

@@ -157,11 +157,10 @@ fn processor_table(
     let source = Source {
         evidence,
         leaf,
-        model_digests: &[],
-        config_digest: [0; 32],
         evaluation_number: endorsements
             .document(EndorsementKind::TdxTcbInfo)
             .and_then(evaluation_number),
+        ..Source::default()
     };
     let mut policy: Table = match draft(&source) {
         Ok(text) => text.parse().map_err(|error: toml::de::Error| {

@@ -6,13 +6,23 @@ use std::fmt::Write as _;
 
 use attestation::{Field, FieldValue, Kind, inspect, recognise};
 
+use super::{
+    draft_events::Events,
+    draft_vtpm::{self, AzureGuest, GoogleVtpm},
+};
 use crate::error::ClientError;
 
 /// What a draft is made from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Source<'a> {
-    /// The raw SNP report or TDX quote.
+    /// The raw SNP report or TDX quote; on Azure's SEV-SNP the HCL report that holds it.
     pub evidence: &'a [u8],
+    /// What Azure's paravisor and its vTPM said.
+    pub azure: Option<AzureGuest<'a>>,
+    /// What Google's vTPM said.
+    pub google_vtpm: Option<GoogleVtpm<'a>>,
+    /// The events of RTMR 1 and 2, where these are to be judged by them.
+    pub events: Option<&'a Events>,
     /// The VCEK, VLEK where one is at hand.
     pub leaf: Option<&'a [u8]>,
     /// Digests of the sealed models that the statement names.
@@ -24,10 +34,10 @@ pub struct Source<'a> {
 }
 
 /// Fields looked up by the name in their specification.
-struct Named(Vec<Field>);
+pub(super) struct Named(pub(super) Vec<Field>);
 
 impl Named {
-    fn of(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         inspect(bytes).map(Self)
     }
 
@@ -50,7 +60,7 @@ impl Named {
         }
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         self.value(name).map(ToString::to_string).unwrap_or_default()
     }
 }
@@ -62,14 +72,22 @@ pub fn draft(source: &Source<'_>) -> Result<String, ClientError> {
         problem: "no SNP report and no TDX quote".to_owned(),
     })?;
     let mut text = head(source);
-    match recognise(source.evidence) {
-        Some(Kind::SnpReport) => snp(&mut text, &fields, source),
-        Some(Kind::TdxQuote) => tdx(&mut text, &fields, source),
+    if let Some(guest) = &source.azure {
+        draft_vtpm::azure(&mut text, guest)?;
+    }
+    match (recognise(source.evidence), source.azure.is_some()) {
+        (Some(Kind::SnpReport), false) => snp(&mut text, "snp", &fields, source),
+        (Some(Kind::AzureHclReport), true) => snp(&mut text, "azure.snp", &fields, source),
+        (Some(Kind::TdxQuote), false) => tdx(&mut text, "tdx", &fields, source),
+        (Some(Kind::TdxQuote), true) => tdx(&mut text, "azure.tdx", &fields, source),
         _ => {
             return Err(ClientError::Usage(
                 "a policy is drafted from a bundle, an SNP report or a TDX quote".to_owned(),
             ));
         }
+    }
+    if let Some(vtpm) = &source.google_vtpm {
+        draft_vtpm::google(&mut text, vtpm)?;
     }
     Ok(text)
 }
@@ -135,7 +153,7 @@ fn words(value: u64, names: &[(u32, &str)]) -> String {
         .join(", ")
 }
 
-fn snp(text: &mut String, fields: &Named, source: &Source<'_>) {
+fn snp(text: &mut String, table: &str, fields: &Named, source: &Source<'_>) {
     let leaf = source.leaf.and_then(Named::of);
     let leaf_text = |name: &str| leaf.as_ref().map(|leaf| leaf.text(name)).unwrap_or_default();
     let list = |name: &str| format!("[\"{}\"]", fields.hex(name));
@@ -158,8 +176,8 @@ fn snp(text: &mut String, fields: &Named, source: &Source<'_>) {
     let milan = generation == "milan" && provider.is_empty();
     let _ = write!(
         text,
-        "\n[snp]\n\
-         # Firmware, kernel, initrd and command line as the launch measured them.\n\
+        "\n[{table}]\n\
+         # {}\n\
          launch_measurements = {}\n\
          host_data = {}\n\
          family_ids = {}\n\
@@ -181,6 +199,11 @@ fn snp(text: &mut String, fields: &Named, source: &Source<'_>) {
          vlek_providers = [{providers}]\n\
          # AMD issues its revocation list once a year; it must be within its own time, too.\n\
          revocation_list_age_seconds_max = 34214400\n",
+        if table == "snp" {
+            "Firmware, kernel, initrd and command line as the launch measured them."
+        } else {
+            "Microsoft's paravisor, which runs beside the guest and owns its vTPM. It says nothing of your image."
+        },
         list("MEASUREMENT"),
         list("HOST_DATA"),
         list("FAMILY_ID"),
@@ -200,7 +223,7 @@ fn snp(text: &mut String, fields: &Named, source: &Source<'_>) {
          exceptions = [{}]",
         if milan { "\"milan-vcek\"" } else { "" }
     );
-    minimum_tcb(text, fields, generation);
+    minimum_tcb(text, table, fields, generation);
 }
 
 fn generation(fields: &Named, by_leaf: &str) -> &'static str {
@@ -217,7 +240,7 @@ fn generation(fields: &Named, by_leaf: &str) -> &'static str {
 }
 
 /// The least of reported, committed and launch TCB: each of them must have it.
-fn minimum_tcb(text: &mut String, fields: &Named, generation: &str) {
+fn minimum_tcb(text: &mut String, table: &str, fields: &Named, generation: &str) {
     let versions =
         ["REPORTED_TCB", "COMMITTED_TCB", "LAUNCH_TCB"].map(|name| fields.number(name).to_le_bytes());
     let least = |byte: usize| versions.iter().map(|bytes| bytes[byte]).min().unwrap_or(0);
@@ -240,7 +263,7 @@ fn minimum_tcb(text: &mut String, fields: &Named, generation: &str) {
     let _ = write!(
         text,
         "\n# What reported, committed and launch TCB must have at least, for this model and stepping.\n\
-         [[snp.minimum_tcb]]\n\
+         [[{table}.minimum_tcb]]\n\
          generation = \"{generation}\"\n\
          models = {models}\n\
          steppings = {steppings}\n\
@@ -265,8 +288,12 @@ const STRICT_ATTRIBUTES: u64 = 0x1000_0000;
 /// Attributes that no policy can accept: every bit of TUD, and MIGRATABLE.
 pub const REFUSED_ATTRIBUTES: u64 = 0x2000_00ff;
 
-fn tdx(text: &mut String, fields: &Named, source: &Source<'_>) {
+fn tdx(text: &mut String, table: &str, fields: &Named, source: &Source<'_>) {
     let list = |name: &str| format!("[\"{}\"]", fields.hex(name));
+    let register = |name: &str| match source.events {
+        Some(_) => "\"events\"".to_owned(),
+        None => list(name),
+    };
     let attributes = fields.number("TDATTRIBUTES");
     let attributes = if attributes & REFUSED_ATTRIBUTES == 0 && attributes & STRICT_ATTRIBUTES != 0 {
         attributes
@@ -281,8 +308,8 @@ fn tdx(text: &mut String, fields: &Named, source: &Source<'_>) {
     };
     let _ = write!(
         text,
-        "\n[tdx]\n\
-         # Firmware; its configuration; boot loader and kernel; command line and initrd; what the run time added.\n\
+        "\n[{table}]\n\
+         # {}\n\
          mrtd = {}\n\
          rtmr0 = {}\n\
          rtmr1 = {}\n\
@@ -298,10 +325,15 @@ fn tdx(text: &mut String, fields: &Named, source: &Source<'_>) {
          enrolled_machines = {machines}\n\
          # The verifier, not the host, says how new Intel's data must be. Raise it as Intel publishes.\n\
          evaluation_number_minimum = {}\n",
+        if table == "tdx" {
+            "Firmware; its configuration; boot loader and kernel; command line and initrd; what the run time added."
+        } else {
+            "Microsoft's paravisor, which runs beside the guest and owns its vTPM. It says nothing of your image."
+        },
         list("MRTD"),
         list("RTMR0"),
-        list("RTMR1"),
-        list("RTMR2"),
+        register("RTMR1"),
+        register("RTMR2"),
         list("RTMR3"),
         list("MRCONFIGID"),
         list("MROWNER"),
@@ -309,4 +341,7 @@ fn tdx(text: &mut String, fields: &Named, source: &Source<'_>) {
         fields.number("XFAM"),
         source.evaluation_number.unwrap_or(EVALUATION_NUMBER),
     );
+    if let Some(events) = source.events {
+        events.write(text);
+    }
 }

@@ -5,4 +5,10 @@
 
 pub mod diff;
 pub mod draft;
+mod draft_events;
+mod draft_vtpm;
 pub mod lint;
+pub mod measured;
+
+pub use draft_events::Events;
+pub use draft_vtpm::{AzureGuest, GoogleVtpm};

@@ -1,6 +1,9 @@
 //! `adyton policy`.
 
-use std::fs;
+use std::{fs, path::Path};
+
+use attestation::{AzureEvidence, Bundle, EndorsementKind, Endorsements, PlatformTag};
+use toml::{Table, Value};
 
 use crate::support::{adyton, text, vectors};
 
@@ -54,4 +57,135 @@ fn what_is_no_policy_and_no_evidence_is_named() {
         (ran.code, ran.json()["error"]["code"].clone()),
         (20, "malformed".into())
     );
+}
+
+/// A bundle as an Azure guest would send it, from a vector's parts; nothing in it answers a nonce of ours.
+fn azure_bundle(folder: &Path, platform: PlatformTag) -> Vec<u8> {
+    let read = |name: &str| fs::read(folder.join(name)).expect("a part of the vector");
+    let mut endorsements = Endorsements::new();
+    if platform == PlatformTag::AzureAmdSevSnp {
+        endorsements.insert(EndorsementKind::SnpLeaf, read("vcek.der"));
+    }
+    let evidence = AzureEvidence {
+        hcl_report: read("hcl-report.bin"),
+        td_quote: (platform == PlatformTag::AzureIntelTdx).then(|| read("quote.bin")),
+        quote_message: read("tpm-quote.msg"),
+        quote_signature: attestation::rsassa_signature(&read("tpm-quote.sig"))
+            .map_or_else(|| read("tpm-quote.sig"), <[u8]>::to_vec),
+        pcr_values: read("pcrs-sha256.bin"),
+    };
+    let bundle = Bundle {
+        platform,
+        evidence: evidence.encode().expect("within the bounds"),
+        statement: Vec::new(),
+        event_log: None,
+        endorsements,
+        devices: Vec::new(),
+    };
+    bundle.encode().expect("within the bounds")
+}
+
+#[test]
+fn a_draft_for_azure_pins_the_guest_by_its_pcrs_and_must_show_what_was_measured() {
+    let Some(vectors) = vectors() else { return };
+    let place = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| place.path().join(name);
+    for (name, platform, processor) in [
+        ("azure-snp-genoa-v3-coco", PlatformTag::AzureAmdSevSnp, "snp"),
+        ("azure-snp-milan-v3-lunal", PlatformTag::AzureAmdSevSnp, "snp"),
+        ("azure-tdx-coco", PlatformTag::AzureIntelTdx, "tdx"),
+    ] {
+        let folder = vectors.join("azure").join(name);
+        fs::write(path("bundle"), azure_bundle(&folder, platform)).expect("written");
+        let ran = adyton(
+            &[
+                "policy",
+                "new",
+                text(&path("bundle")),
+                "--out",
+                text(&path("draft")),
+            ],
+            b"",
+        );
+        assert_eq!(ran.code, 0, "{name}: {}", ran.stderr);
+        let draft: Table = fs::read_to_string(path("draft"))
+            .expect("a draft")
+            .parse()
+            .expect("TOML");
+        let azure = draft["azure"].as_table().expect("a table");
+        assert!(azure.contains_key(processor), "{name}");
+        let values = fs::read(folder.join("pcrs-sha256.bin")).expect("values");
+        let value = |pcr: usize| hex::encode(&values[pcr * 32..][..32]);
+        for pcr in [4, 9, 11] {
+            assert_eq!(
+                azure["pcrs"][pcr.to_string()][0].as_str(),
+                Some(&*value(pcr)),
+                "{name}"
+            );
+        }
+        assert_eq!(azure["pcrs"].as_table().map(Table::len), Some(24), "{name}");
+        assert_eq!(azure["pcrs"]["10"].as_str(), Some("any"));
+
+        // The evidence holds under its own draft in everything that the vector has.
+        let ran = adyton(
+            &[
+                "verify",
+                text(&folder.join("hcl-report.bin")),
+                "--policy",
+                text(&path("draft")),
+                "--unbound",
+                "--json",
+                "--tpm-quote",
+                text(&folder.join("tpm-quote.msg")),
+                "--tpm-signature",
+                text(&folder.join("tpm-quote.sig")),
+                "--pcrs",
+                text(&folder.join("pcrs-sha256.bin")),
+                "--endorsements",
+                text(&folder),
+                "--at",
+                "1760000000",
+            ],
+            b"",
+        );
+        let failed = ran.failed();
+        assert!(
+            !failed
+                .iter()
+                .any(|clause| clause.starts_with("azure-") && !clause.starts_with("azure-td-")),
+            "{name}: {failed:?}"
+        );
+
+        // What was measured is shown, or the draft is refused and not written.
+        let measured = |pcr11: &str| format!("[azure.pcrs]\n4 = [\"{}\"]\n11 = [\"{pcr11}\"]\n", value(4));
+        for (pcr11, code) in [(value(11), 0), ("ee".repeat(32), 10)] {
+            fs::write(path("measured"), measured(&pcr11)).expect("written");
+            let _ = fs::remove_file(path("compared"));
+            let ran = adyton(
+                &[
+                    "policy",
+                    "new",
+                    text(&path("bundle")),
+                    "--measured",
+                    text(&path("measured")),
+                    "--out",
+                    text(&path("compared")),
+                    "--json",
+                ],
+                b"",
+            );
+            assert_eq!(ran.code, code, "{name}: {}{}", ran.stdout, ran.stderr);
+            assert_eq!(path("compared").exists(), code == 0);
+            if code == 10 {
+                assert_eq!(ran.json()["error"]["code"], "measurement-mismatch");
+                assert!(ran.stdout.contains("azure.pcrs.11"), "{}", ran.stdout);
+            }
+        }
+    }
+    let secure_boot = |exceptions: &Value| exceptions.to_string().contains("secure-boot-disabled");
+    let draft: Table = fs::read_to_string(path("draft"))
+        .expect("a draft")
+        .parse()
+        .expect("TOML");
+    assert!(!secure_boot(&draft["azure"]["exceptions"]), "it was on");
 }

@@ -28,6 +28,7 @@ use crate::error::HostError;
     --append 'console=hvc0' --vcpus 4 --vcpu-type EPYC-Milan >> policy.toml\n  \
     adyton-host measure tdx --firmware OVMF.fd --uki adyton.efi --memory 16G\n  \
     adyton-host measure uki adyton.efi --table azure.pcrs\n  \
+    adyton-host measure uki adyton.efi --table tdx            (by events, where the firmware is not yours)\n  \
     adyton-host measure --check snp.json"
 )]
 pub struct Arguments {

@@ -17,6 +17,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 pub struct References {
     table: String,
     comments: Vec<String>,
+    words: Vec<(String, String)>,
     values: Vec<(String, Vec<String>)>,
     unknown: Vec<(String, String)>,
     details: Map<String, Value>,
@@ -34,6 +35,11 @@ impl References {
     /// A line above the table: what was measured.
     pub fn comment(&mut self, line: impl Into<String>) {
         self.comments.push(line.into());
+    }
+
+    /// A key that is a word instead of values.
+    pub fn word(&mut self, key: &str, word: &str) {
+        self.words.push((key.to_owned(), word.to_owned()));
     }
 
     /// An accepted value of a key; more of the same key are alternatives.
@@ -64,6 +70,9 @@ impl References {
             text.push_str(&format!("# {line}\n"));
         }
         text.push_str(&format!("[{}]\n", self.table));
+        for (key, word) in &self.words {
+            text.push_str(&format!("{key} = \"{word}\"\n"));
+        }
         for (key, values) in &self.values {
             let values: Vec<_> = values.iter().map(|value| format!("    \"{value}\",\n")).collect();
             text.push_str(&format!("{key} = [\n{}]\n", values.concat()));
@@ -77,10 +86,12 @@ impl References {
     /// The same as one JSON object, with details.
     pub fn to_json(&self) -> String {
         let map = |pairs: Vec<(String, Value)>| Value::Object(pairs.into_iter().collect());
+        let words = self.words.iter().map(|(key, word)| (key.clone(), json!(word)));
         let values = self
             .values
             .iter()
-            .map(|(key, values)| (key.clone(), json!(values)));
+            .map(|(key, values)| (key.clone(), json!(values)))
+            .chain(words);
         let unknown = self
             .unknown
             .iter()
