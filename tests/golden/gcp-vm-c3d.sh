@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# scripts/gcp/vm: what would run
+set -euo pipefail
+
+# Does this zone have this machine type?
+offered=$(gcloud compute machine-types describe c3d-standard-8 --project=my-project --zone=us-central1-b '--format=value(name)')
+[ "${offered}" = c3d-standard-8 ] || { echo 'error[gcp-not-offered]: us-central1-b does not have c3d-standard-8' >&2; exit 1; }
+
+# A network of its own with two subnets: the guest's, and one for the relay (scripts/gcp/relay).
+gcloud compute networks describe adyton --project=my-project >/dev/null 2>&1 ||
+    gcloud compute networks create adyton --project=my-project --subnet-mode=custom
+gcloud compute networks subnets describe adyton-guest --project=my-project --region=us-central1 >/dev/null 2>&1 ||
+    gcloud compute networks subnets create adyton-guest --project=my-project --region=us-central1 --network=adyton --range=10.42.0.0/24
+gcloud compute networks subnets describe adyton-relay --project=my-project --region=us-central1 >/dev/null 2>&1 ||
+    gcloud compute networks subnets create adyton-relay --project=my-project --region=us-central1 --network=adyton --range=10.42.1.0/24
+
+# In comes the relay on one port. (Everything else is dropped: that is the network's own rule.)
+gcloud compute firewall-rules describe adyton-relay-to-enclave --project=my-project >/dev/null 2>&1 ||
+    gcloud compute firewall-rules create adyton-relay-to-enclave --project=my-project --network=adyton --direction=INGRESS --action=ALLOW --rules=tcp:7001 --source-ranges=10.42.1.4/32 --target-tags=adyton-guest
+
+# Out goes one port of the relay, and nothing else.
+gcloud compute firewall-rules describe adyton-enclave-to-relay --project=my-project >/dev/null 2>&1 ||
+    gcloud compute firewall-rules create adyton-enclave-to-relay --project=my-project --network=adyton --direction=EGRESS --action=ALLOW --rules=tcp:7002 --destination-ranges=10.42.1.4/32 --target-tags=adyton-guest --priority=1000
+gcloud compute firewall-rules describe adyton-nothing-else-out --project=my-project >/dev/null 2>&1 ||
+    gcloud compute firewall-rules create adyton-nothing-else-out --project=my-project --network=adyton --direction=EGRESS --action=DENY --rules=all --destination-ranges=0.0.0.0/0 --target-tags=adyton-guest --priority=65000
+
+# The VM. Secure boot is off: it would check a signature, and the measurement of the very image is what the policy pins.
+gcloud compute instances describe adyton --project=my-project --zone=us-central1-b >/dev/null 2>&1 ||
+    gcloud compute instances create adyton --project=my-project --zone=us-central1-b --machine-type=c3d-standard-8 --confidential-compute-type=SEV_SNP '--min-cpu-platform=AMD Genoa' --maintenance-policy=TERMINATE --image=adyton-2-0-1 --image-project=my-project --boot-disk-size=10GB --boot-disk-type=pd-balanced --boot-disk-interface=NVME --network-interface=subnet=adyton-guest,private-network-ip=10.42.0.4,nic-type=GVNIC,no-address --tags=adyton-guest --no-service-account --no-scopes --shielded-vtpm --shielded-integrity-monitoring --no-shielded-secure-boot --metadata=serial-port-enable=FALSE,block-project-ssh-keys=TRUE --labels=adyton=deployment
+
+# What Google says that it made. Nobody relies on this: the evidence says it.
+gcloud compute instances describe adyton --project=my-project --zone=us-central1-b '--format=yaml(confidentialInstanceConfig,shieldedInstanceConfig)'
