@@ -163,7 +163,7 @@ fn accuracy(samples: &[(Duration, bool)]) -> f64 {
 fn told_apart(engine: &Engine, asker: Asker, pairs: usize, seed: u64) -> f64 {
     let mut samples = Vec::new();
     for pair in 0..pairs as u64 {
-        let [sent, unsent] = [0, 1].map(|which| prompt(seed + 2 * pair + which, 8 * BLOCK + 1));
+        let [sent, unsent] = [0, 1].map(|which| prompt(seed + 2 * pair + which, 6 * BLOCK + 1));
         ask(engine, OWNER, &sent, 1);
         let mut both = [(sent, true), (unsent, false)];
         // By a bit of the prompt, so that the order tells nothing.
@@ -173,7 +173,7 @@ fn told_apart(engine: &Engine, asker: Asker, pairs: usize, seed: u64) -> f64 {
         for (prompt, sent) in both {
             let (time, found) = time(engine, asker, &prompt);
             // What does not depend on the machine: how much was computed.
-            assert_eq!(found, if sent && asker == OWNER { 8 * BLOCK } else { 0 });
+            assert_eq!(found, if sent && asker == OWNER { 6 * BLOCK } else { 0 });
             samples.push((time, sent));
         }
     }
