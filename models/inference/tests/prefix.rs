@@ -1,5 +1,10 @@
 //! Prompts that begin alike: found by their tenant under their key, and by nobody else, also not by the time they take.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "scripts/bench shows what the classifier gets right"
+)]
+
 mod common;
 
 use std::time::{Duration, Instant};
@@ -180,25 +185,25 @@ fn told_apart(engine: &Engine, asker: Asker, pairs: usize, seed: u64) -> f64 {
     accuracy(&samples)
 }
 
+/// Whether a classifier does as it should in one of three tries: a busy machine can spoil one, and chance three of a
+/// thousand. Prompts that show do so in all of them.
+fn once_in_three(asker: Asker, pairs: usize, as_it_should: impl Fn(f64) -> bool) -> bool {
+    let engine = engine(EngineConfig::default());
+    (1..=3).any(|number| {
+        let accuracy = told_apart(&engine, asker, pairs, number * 1_000_000);
+        println!(
+            "the {} is right {:.1} % of the time",
+            asker.0.unwrap_or("nobody"),
+            100.0 * accuracy
+        );
+        as_it_should(accuracy)
+    })
+}
+
 #[test]
 fn time_tells_a_tenant_of_its_own_prompts_and_not_of_anothers() {
-    let engine = engine(EngineConfig::default());
-    // A busy machine can spoil one try, and chance three of a thousand. Prompts that show do so in all of them.
-    let tries = || (1..=3).map(|number| number * 1_000_000);
-    let strangers: Vec<f64> = tries()
-        .map(|seed| told_apart(&engine, STRANGER, PAIRS, seed))
-        .take_while(|accuracy| *accuracy > CHANCE)
-        .collect();
-    assert!(
-        strangers.len() < 3,
-        "a stranger tells prompts apart: {strangers:?}"
-    );
-    let owners: Vec<f64> = tries()
-        .map(|seed| told_apart(&engine, OWNER, PAIRS / 10, seed + 10_000_000))
-        .take_while(|accuracy| *accuracy < 0.8)
-        .collect();
-    assert!(
-        owners.len() < 3,
-        "the owner does not, so this test sees nothing: {owners:?}"
-    );
+    let stranger = once_in_three(STRANGER, PAIRS, |accuracy| accuracy <= CHANCE);
+    assert!(stranger, "a stranger tells prompts apart");
+    let owner = once_in_three(OWNER, PAIRS / 10, |accuracy| accuracy >= 0.8);
+    assert!(owner, "the owner does not, so this test sees nothing");
 }
