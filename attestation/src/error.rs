@@ -259,3 +259,167 @@ impl PolicyError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::string::{String, ToString as _};
+    use alloc::vec::Vec;
+
+    use super::{AppraisalError, BundleError, PolicyError, StatementError};
+    use crate::cbor::CborFault;
+    use crate::clause::{Clause, Outcome, Question};
+
+    fn clause() -> Box<Clause> {
+        Box::new(Clause {
+            id: "test",
+            question: Question::Genuine,
+            citation: "",
+            outcome: Outcome::Fail,
+            expected: String::from("one"),
+            found: String::from("two"),
+        })
+    }
+
+    #[test]
+    fn each_refusal_has_its_code_exit_code_and_hint() {
+        type Of = fn(Box<Clause>) -> AppraisalError;
+        let refusals: [(Of, _, _, _, _); 8] = [
+            (
+                AppraisalError::Malformed,
+                "malformed evidence",
+                "evidence-malformed",
+                20,
+                "again",
+            ),
+            (
+                AppraisalError::Unsupported,
+                "unsupported evidence",
+                "evidence-unsupported",
+                30,
+                "newer verifier",
+            ),
+            (
+                AppraisalError::Untrusted,
+                "untrusted evidence",
+                "evidence-untrusted",
+                10,
+                "do not use",
+            ),
+            (
+                AppraisalError::OutsideValidity,
+                "outside validity",
+                "evidence-outside-validity",
+                10,
+                "clock",
+            ),
+            (
+                AppraisalError::Revoked,
+                "revoked",
+                "evidence-revoked",
+                10,
+                "another machine",
+            ),
+            (
+                AppraisalError::OutOfDate,
+                "out of date",
+                "evidence-out-of-date",
+                10,
+                "update firmware",
+            ),
+            (
+                AppraisalError::Mismatch,
+                "mismatch",
+                "evidence-mismatch",
+                10,
+                "update the policy",
+            ),
+            (
+                AppraisalError::Refused,
+                "refused by policy",
+                "evidence-refused",
+                10,
+                "accept the risk",
+            ),
+        ];
+        for (of, kind, code, exit_code, hint) in refusals {
+            let error = of(clause());
+            assert_eq!(
+                error.to_string(),
+                [kind, ": test: expected one, found two"].concat()
+            );
+            assert_eq!((error.code(), error.exit_code()), (code, exit_code));
+            assert!(error.hint().contains(hint), "{code}: {}", error.hint());
+            assert_eq!(error.clause().id, "test");
+        }
+    }
+
+    #[test]
+    fn each_fault_of_a_bundle_has_its_code_and_its_exit_code_the_hint() {
+        for (error, code, exit_code) in [
+            (BundleError::Shape, "bundle-shape", 20),
+            (BundleError::NotCanonical, "bundle-not-canonical", 20),
+            (BundleError::Bound, "bundle-bound", 20),
+            (BundleError::UnknownVersion(2), "bundle-unknown-version", 30),
+            (
+                BundleError::UnknownPlatform(String::from("sgx")),
+                "bundle-unknown-platform",
+                30,
+            ),
+            (BundleError::UnknownEndorsement, "bundle-unknown-endorsement", 30),
+            (BundleError::UnknownDevice, "bundle-unknown-device", 30),
+        ] {
+            assert_eq!((error.code(), error.exit_code()), (code, exit_code));
+            let newer = error.hint().contains("newer verifier");
+            assert_eq!(newer, exit_code == 30, "{code}: {}", error.hint());
+            assert_eq!(error.hint().contains("again"), !newer, "{code}: {}", error.hint());
+        }
+    }
+
+    #[test]
+    fn each_fault_of_a_statement_or_policy_has_its_code() {
+        let codes: Vec<_> = [
+            StatementError::Shape,
+            StatementError::NotCanonical,
+            StatementError::Bound,
+            StatementError::UnknownVersion(2),
+            StatementError::UnknownRole(9),
+        ]
+        .iter()
+        .map(StatementError::code)
+        .collect();
+        assert_eq!(
+            codes,
+            [
+                "statement-shape",
+                "statement-not-canonical",
+                "statement-bound",
+                "statement-unknown-version",
+                "statement-unknown-role",
+            ]
+        );
+        let value = PolicyError::Value {
+            key: String::from("vmpl"),
+            reason: String::new(),
+        };
+        for (error, code, hint) in [
+            (
+                PolicyError::Syntax(String::new()),
+                "policy-syntax",
+                "examples/policy.toml",
+            ),
+            (value, "policy-value", "must not be empty"),
+        ] {
+            assert_eq!(error.code(), code);
+            assert!(error.hint().contains(hint), "{code}: {}", error.hint());
+        }
+    }
+
+    #[test]
+    fn what_exceeds_a_bound_says_so() {
+        assert_eq!(BundleError::from(CborFault::Shape), BundleError::Shape);
+        assert_eq!(BundleError::from(CborFault::Bound), BundleError::Bound);
+        assert_eq!(StatementError::from(CborFault::Shape), StatementError::Shape);
+        assert_eq!(StatementError::from(CborFault::Bound), StatementError::Bound);
+    }
+}

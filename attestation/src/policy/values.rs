@@ -261,3 +261,69 @@ impl<'de> Deserialize<'de> for RootCertificate {
             .ok_or_else(|| D::Error::custom("expected base64 of a root certificate in DER"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString as _;
+    use alloc::vec;
+
+    use super::{AnyNumber, AnyOf, EnrolledMachines, MachineSizes, RegisterReference};
+
+    #[test]
+    fn a_clause_says_what_the_policy_accepts() {
+        let (one, two) = (
+            AnyOf::new(vec![[1, 2]]).expect("one"),
+            AnyOf::new(vec![[1, 2], [3, 4], [5, 6]]).expect("three"),
+        );
+        let numbers = |numbers: &[u64]| AnyNumber::of(numbers);
+        let machines = |ids| EnrolledMachines::Listed(ids);
+        for (shown, expected) in [
+            (one.to_string(), "0102"),
+            (two.to_string(), "0102 or 0304 or 0506"),
+            (alloc::format!("{two:?}"), "0102 or 0304 or 0506"),
+            (AnyOf::<2>::zero().to_string(), "0000"),
+            (numbers(&[3]).to_string(), "0x3"),
+            (numbers(&[3, 0x10, 5]).to_string(), "0x3 or 0x10 or 0x5"),
+            (MachineSizes::Any.to_string(), "any"),
+            (
+                MachineSizes::Listed(numbers(&[4, 8, 16])).to_string(),
+                "4 or 8 or 16",
+            ),
+            (EnrolledMachines::Any.to_string(), "any"),
+            (
+                machines(vec![vec![1], vec![2]]).to_string(),
+                "one of 2 enrolled machines",
+            ),
+            (
+                RegisterReference::Events.to_string(),
+                "only events of event_digests",
+            ),
+            (
+                RegisterReference::Values(AnyOf::new(vec![[7; 48]]).expect("one")).to_string(),
+                &"07".repeat(48),
+            ),
+        ] {
+            assert_eq!(shown, expected);
+        }
+        assert!(AnyOf::<2>::new(vec![]).is_none());
+    }
+
+    #[test]
+    fn a_machine_is_enrolled_by_its_whole_identifier() {
+        let listed = EnrolledMachines::Listed(vec![vec![1, 2], vec![3]]);
+        for (id, expected) in [
+            (&[1, 2][..], true),
+            (&[3], true),
+            (&[1], false),
+            (&[2], false),
+            (&[1, 2, 3], false),
+            (&[], false),
+        ] {
+            assert_eq!(listed.contains(id), expected, "{id:?}");
+            assert!(EnrolledMachines::Any.contains(id));
+        }
+        let sizes = MachineSizes::Listed(AnyNumber::of(&[4, 8]));
+        assert!(sizes.contains(4) && sizes.contains(8) && !sizes.contains(6));
+        assert!(MachineSizes::Any.contains(6));
+    }
+}

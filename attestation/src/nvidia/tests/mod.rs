@@ -10,6 +10,7 @@ mod parsers;
 mod paths;
 mod policies;
 mod revocation;
+mod shown;
 mod vectors;
 
 use alloc::collections::BTreeSet;
