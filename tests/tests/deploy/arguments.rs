@@ -153,3 +153,33 @@ fn scripts_and_modules_have_one_plan_and_one_table() {
         assert!(read(&format!("scripts/lib/{cloud}.sh")).contains(&format!("deploy/{cloud}/families")));
     }
 }
+
+/// What docs/deploy tells people to run is run here, as far as it changes nothing: every script with `--dry-run`.
+#[test]
+fn documented_commands_run() {
+    for (page, scripts) in [("azure", 6), ("gcp", 6)] {
+        let contents =
+            fs::read_to_string(workspace().join(format!("docs/deploy/{page}.md"))).expect("the page");
+        let block = contents
+            .split("```sh\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next());
+        let commands = block.expect("a block of commands").replace("\\\n", " ");
+        let commands: Vec<&str> = commands.lines().collect();
+        assert_eq!(commands.len(), scripts, "{page}");
+        for command in commands {
+            assert!(
+                command.starts_with(&format!("scripts/{page}/")) && command.ends_with("--dry-run"),
+                "{command}"
+            );
+            let output = run(std::process::Command::new("bash")
+                .current_dir(workspace())
+                .args(["-c", command]));
+            assert!(output.status.success(), "{command}: {}", text(&output.stderr));
+            assert!(
+                text(&output.stdout).starts_with("#!/usr/bin/env bash\n"),
+                "{command}"
+            );
+        }
+    }
+}
