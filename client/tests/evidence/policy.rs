@@ -189,3 +189,81 @@ fn a_draft_for_azure_pins_the_guest_by_its_pcrs_and_must_show_what_was_measured(
         .expect("TOML");
     assert!(!secure_boot(&draft["azure"]["exceptions"]), "it was on");
 }
+
+/// A quote and log of a real machine of Compute Engine: its firmware's events stand among those of what it booted.
+#[test]
+fn a_draft_by_events_accepts_the_machine_and_must_have_the_images_events() {
+    const BOOTED: &str =
+        "5a10026c9ad41d1f90dc9cfe88bcabe1842ccfd85495c81b1a1ab926a9ef23b5d2e60eefeba0415bbe5c8c328a899a0a";
+    let Some(vectors) = vectors() else { return };
+    let folder = vectors.join("gcp/gcp-tdx-cos113-ccel");
+    let place = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| place.path().join(name);
+    let bundle = Bundle {
+        platform: PlatformTag::IntelTdx,
+        evidence: fs::read(folder.join("quote.bin")).expect("the quote"),
+        statement: Vec::new(),
+        event_log: Some(fs::read(folder.join("ccel.bin")).expect("the log")),
+        endorsements: Endorsements::new(),
+        devices: Vec::new(),
+    };
+    fs::write(path("bundle"), bundle.encode().expect("within the bounds")).expect("written");
+    let new = |digest: &str| {
+        let measured =
+            format!("[tdx]\nrtmr1 = \"events\"\nrtmr2 = \"events\"\nevent_digests = [\"{digest}\"]\n");
+        fs::write(path("measured"), measured).expect("written");
+        adyton(
+            &[
+                "policy",
+                "new",
+                text(&path("bundle")),
+                "--measured",
+                text(&path("measured")),
+                "--out",
+                text(&path("draft")),
+                "--json",
+            ],
+            b"",
+        )
+    };
+    let other = new(&"0a".repeat(48));
+    assert_eq!(other.code, 10, "{}", other.stderr);
+    assert!(other.stdout.contains("tdx.event_digests"), "{}", other.stdout);
+    assert_eq!(new(BOOTED).code, 0);
+    let draft = fs::read_to_string(path("draft")).expect("a draft");
+    assert!(
+        draft.contains(&format!(
+            "    \"{BOOTED}\", # RTMR 1, EV_EFI_BOOT_SERVICES_APPLICATION"
+        )),
+        "{draft}"
+    );
+
+    let verify = || {
+        adyton(
+            &[
+                "verify",
+                text(&folder.join("quote.bin")),
+                "--event-log",
+                text(&folder.join("ccel.bin")),
+                "--policy",
+                text(&path("draft")),
+                "--unbound",
+                "--json",
+            ],
+            b"",
+        )
+    };
+    // The collateral of this machine is not at hand; its registers hold.
+    let of_registers = |failed: Vec<String>| -> Vec<String> {
+        failed
+            .into_iter()
+            .filter(|clause| clause.starts_with("tdx-rtmr") || clause.starts_with("tdx-event"))
+            .collect()
+    };
+    assert_eq!(of_registers(verify().failed()), [""; 0]);
+    fs::write(path("draft"), draft.replace(BOOTED, &"0a".repeat(48))).expect("written");
+    assert!(
+        !of_registers(verify().failed()).is_empty(),
+        "an event that is not listed"
+    );
+}
