@@ -342,3 +342,85 @@ const fn is_space(byte: u8) -> bool {
 const fn is_name(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.')
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString as _;
+
+    use super::Element;
+
+    fn read(text: &str) -> Option<Element> {
+        Element::parse(text.as_bytes()).ok()
+    }
+
+    #[test]
+    fn names_and_namespaces_are_read() {
+        for text in [
+            "<_a/>",
+            "<a-1.b_c/>",
+            "<a b='1' c='2'/>",
+            "<a c='1' b:c='2' xmlns:b='urn:b'/>",
+            "<a b:c='1' b:d='2' xmlns:b='urn:b'/>",
+            "<a b:c='1' d:c='2' xmlns:b='urn:b' xmlns:d='urn:d'/>",
+            "<_b:a xmlns:_b='urn:b'/>",
+            "<a xmlns:b='urn:b'><c xmlns:b='urn:c'/></a>",
+            "<a b=']]&gt;]]>'/>",
+        ] {
+            assert!(read(text).is_some(), "{text}");
+        }
+        for text in [
+            "<1a/>",
+            "<-a/>",
+            "<:a/>",
+            "<a:/>",
+            "<b:a/>",
+            "<a><b:c/></a>",
+            "<a b:c='1'/>",
+            "<1:a xmlns:1='urn:b'/>",
+            "<b:1a xmlns:b='urn:b'/>",
+            "<b:c:d xmlns:b='urn:b'/>",
+            "<xml:a/>",
+            "<a b='1' b='2'/>",
+            "<a b:c='1' d:c='2' xmlns:b='urn:b' xmlns:d='urn:b'/>",
+            "<a b='1'c='2'/>",
+            "<a xmlns:xmlns='urn:b'/>",
+            "<a xmlns:b='http://www.w3.org/XML/1998/namespace'/>",
+            "<a xmlns:b='http://www.w3.org/2000/xmlns/'/>",
+            "<a xmlns:b='b'/>",
+            "<a xmlns:b=''/>",
+            "<a xmlns:b='urn:b' xmlns:b='urn:c'/>",
+            // A declaration ends with its element.
+            "<a><b xmlns:c='urn:c'/><c:d/></a>",
+        ] {
+            assert!(read(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn text_is_characters_and_predefined_entities() {
+        let text = |text: &str| {
+            read(&["<a>", text, "</a>"].concat())?
+                .text()
+                .map(|text| text.to_string())
+        };
+        for (written, meant) in [
+            ("", ""),
+            ("a\u{e4}\u{1f600}", "a\u{e4}\u{1f600}"),
+            ("]", "]"),
+            ("]] >", "]] >"),
+            ("&amp;&lt;&gt;&quot;&apos;.", "&<>\"'."),
+            ("&amp;amp;", "&amp;"),
+            ("\t\r\n\r\n", "\t\n\n"),
+        ] {
+            assert_eq!(text(written).as_deref(), Some(meant), "{written:?}");
+        }
+        for written in [
+            "]]>", "&", "&amp", "&a;", "&#9;", "\u{1}", "\u{b}", "\u{fffe}", "\u{ffff}",
+        ] {
+            assert_eq!(text(written), None, "{written:?}");
+        }
+        assert_eq!(read("<a/>").expect("XML").text(), Some(""));
+        assert_eq!(read("<a>b<c/></a>").expect("XML").text(), None);
+        assert!(read("<a b='<'/>").is_none());
+    }
+}

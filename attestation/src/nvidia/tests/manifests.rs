@@ -137,6 +137,9 @@ fn other_signatures_are_refused_even_if_they_hold() {
             "<ds:SignatureMethod Algorithm",
             "<ds:SignatureMethod Other=\"\" Algorithm",
         ),
+        ("<ds:SignatureMethod", "text<ds:SignatureMethod"),
+        ("<ds:DigestValue>", "<ds:DigestValue Id=\"a\">"),
+        ("<ds:Transforms>", "<ds:Transforms Id=\"a\">"),
     ] {
         let info = |digest: &str| {
             let info = signed_info(digest);
@@ -150,6 +153,39 @@ fn other_signatures_are_refused_even_if_they_hold() {
             ["nvidia-manifest-format"].into(),
             "{to}"
         );
+    }
+}
+
+/// The certificates stand outside what is signed: their place has one form.
+#[test]
+fn certificates_of_a_manifest_have_one_form() {
+    let mut machine = Machine::new();
+    let good = document(&machine);
+    for (from, to) in [
+        ("<ds:X509Data>", "<ds:X509Data Id=\"a\">"),
+        ("<ds:X509Data>", "<ds:X509Data>text"),
+        ("<ds:KeyInfo>", "<ds:KeyInfo>text"),
+        ("<ds:KeyInfo>", "<ds:KeyInfo Id=\"a\">"),
+        ("<ds:SignatureValue>", "<ds:SignatureValue Id=\"a\">"),
+        ("<ds:X509Certificate>", "<ds:X509Certificate Id=\"a\">"),
+        ("<ds:X509Certificate>", "<ds:X509Certificate>!"),
+        ("</ds:X509Data>", "<ds:X509SKI>AAAA</ds:X509SKI></ds:X509Data>"),
+    ] {
+        let changed = good.replacen(from, to, 1);
+        assert_ne!(changed, good, "{from}");
+        let clauses = with_driver(&machine, &changed);
+        assert_eq!(clauses, ["nvidia-manifest-format"].into(), "{to}");
+    }
+    let (start, end) = (good.find("<ds:X509Certificate>"), good.find("</ds:X509Data>"));
+    let none = [&good[..start.expect("one")], &good[end.expect("its end")..]].concat();
+    assert_eq!(with_driver(&machine, &none), ["nvidia-manifest-format"].into());
+    // Eight are read, of which no path is made here, and nine are not.
+    for (certificates, clause) in [(8, "nvidia-manifest-chain"), (9, "nvidia-manifest-format")] {
+        let manifest = machine.driver.as_mut().expect("a manifest");
+        let last = manifest.chain.last().expect("a root").clone();
+        manifest.chain.resize(certificates, last);
+        let many = document(&machine);
+        assert!(with_driver(&machine, &many).contains(clause), "{certificates}");
     }
 }
 
