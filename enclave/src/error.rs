@@ -25,6 +25,9 @@ pub enum EnclaveError {
     /// The process could not give up what it must.
     #[error("hardening failed: {0}")]
     Hardening(&'static str),
+    /// The first process of the machine could not do its part.
+    #[error("init: {0}")]
+    Init(&'static str),
     /// The sealed model is not the owner's, not the configured one, or damaged.
     #[error("sealed model: {0}")]
     SealedModel(#[from] sealed_model::SealedModelError),
@@ -76,6 +79,7 @@ impl EnclaveError {
             Self::CommandLine(_) => "command-line-invalid",
             Self::Environment { .. } => "environment-refused",
             Self::Hardening(_) => "hardening-failed",
+            Self::Init(_) => "init-failed",
             Self::SealedModel(error) => error.code(),
             Self::Model { code } => code,
             Self::Keys(_) => "key-generation-failed",
@@ -97,6 +101,9 @@ impl EnclaveError {
             Self::Environment { .. } => "start the enclave with an empty environment",
             Self::Hardening(_) => {
                 "the kernel must have seccomp and landlock (6.12 or later) and permit prctl and setrlimit"
+            }
+            Self::Init(_) => {
+                "launch the image with its own kernel and command line, and a supply disk as docs/launch.md says"
             }
             Self::SealedModel(error) => error.hint(),
             Self::Model { .. } => "seal a model of a supported architecture",

@@ -26,6 +26,7 @@ mod front;
 mod gateway;
 pub mod hardening;
 mod identity;
+pub mod init;
 mod lifecycle;
 pub mod log;
 mod memory;

@@ -1,4 +1,5 @@
-//! `adyton-enclave`: the release binary. Its only attester is the platform's.
+//! `adyton-enclave`: the release binary. Its only attester is the platform's. As the first process of a machine it is
+//! init of the measured image.
 
 #![forbid(unsafe_code)]
 
@@ -8,11 +9,18 @@ use attester::{Attester, AttesterError, WithDevices, nvidia::Gpus};
 use enclave::{
     EnclaveError,
     config::MeasuredConfig,
+    init::{self, Image},
     log::{Event, to_standard_error},
     process,
 };
 
 fn main() -> ExitCode {
+    if init::is_first_process() {
+        init::run(&Image {
+            console: false,
+            provide_evidence: || Ok(()), // the kernel's drivers do
+        });
+    }
     match start(std::env::args_os().skip(1)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

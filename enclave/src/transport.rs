@@ -25,9 +25,9 @@ use wire::{
 use crate::error::{EnclaveError, Result};
 
 /// Socket on which the enclave listens.
-const ENCLAVE_SOCKET: &str = "enclave.sock";
+pub(crate) const ENCLAVE_SOCKET: &str = "enclave.sock";
 /// Socket on which the host listens.
-const HOST_SOCKET: &str = "host.sock";
+pub(crate) const HOST_SOCKET: &str = "host.sock";
 
 /// How long the host may take to accept a connection or to say what it opened one for.
 const OPEN_SECONDS_MAX: Duration = Duration::from_secs(5);

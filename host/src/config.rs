@@ -10,7 +10,9 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{confidential_vm::config::ConfidentialVmConfig, error::HostError};
+use crate::{
+    confidential_vm::config::ConfidentialVmConfig, error::HostError, simulated_vm::config::SimulatedVmConfig,
+};
 
 /// The host's configuration file. Relative paths are relative to the file's own folder.
 #[derive(Debug, Deserialize)]
@@ -30,6 +32,9 @@ pub struct Config {
     /// What `--tee snp` and `--tee tdx` launch.
     #[serde(default)]
     pub confidential_vm: Option<ConfidentialVmConfig>,
+    /// What `--tee simulated-vm` launches.
+    #[serde(default)]
+    pub simulated_vm: Option<SimulatedVmConfig>,
     /// The cache of vendor endorsements.
     pub endorsements: EndorsementsConfig,
     /// What the enclave lets out: allow-listed log lines and content-free audit records.
@@ -205,6 +210,9 @@ impl Config {
         if let Some(machine) = &mut config.confidential_vm {
             machine.settle(base)?;
         }
+        if let Some(machine) = &mut config.simulated_vm {
+            machine.settle(base)?;
+        }
         Ok(config)
     }
 
@@ -216,6 +224,16 @@ impl Config {
         self.enclave
             .as_ref()
             .ok_or_else(|| HostError::Config("the table enclave is missing".to_owned()))
+    }
+
+    /// The machine of `--tee simulated-vm`.
+    ///
+    /// # Errors
+    /// [`HostError::Config`] when the table is missing.
+    pub fn simulated_vm(&self) -> Result<&SimulatedVmConfig, HostError> {
+        self.simulated_vm
+            .as_ref()
+            .ok_or_else(|| HostError::Config("the table simulated_vm is missing".to_owned()))
     }
 
     /// The machine of `--tee snp` and `--tee tdx`.

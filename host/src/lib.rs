@@ -1,4 +1,4 @@
-//! The untrusted host (imports: wire, measurement).
+//! The untrusted host (imports: wire, multiplex, measurement).
 //!
 //! It launches the enclave, relays sealed requests, pipes the enclave's broker connections, keeps vendor
 //! endorsements and what the enclave lets out. It sees ciphertext, sizes and counts. Everything it can get wrong
@@ -19,4 +19,5 @@ pub mod metrics;
 pub mod ops;
 pub mod relay;
 pub mod server;
+pub mod simulated_vm;
 pub mod tls;

@@ -16,7 +16,6 @@ use host::{
     channel,
     confidential_vm::{
         self, arguments,
-        bridge::{UnixPath, carry},
         config::ConfidentialVmConfig,
         machine::check_version,
         processor::MemoryEncryption,
@@ -29,8 +28,9 @@ use host::{
     log::Sink,
     measure,
     metrics::Metrics,
-    ops, relay, server, tls,
+    ops, relay, server, simulated_vm, tls,
 };
+use multiplex::bridge::{UnixPath, carry};
 use serde_json::json;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -51,6 +51,7 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         adyton-host launch --tee simulated --config host.toml\n  \
         adyton-host launch --tee simulated --config host.toml --json | jq .event\n  \
+        adyton-host launch --tee simulated-vm --config host.toml\n  \
         adyton-host launch --tee snp --config host.toml --print\n\n\
         The configuration file has the tables relay, ops, broker, channel, endorsements and log, and enclave for a\n\
         process or confidential_vm for a machine (host/examples/confidential-vm.toml);\n\
@@ -65,7 +66,7 @@ enum Command {
         /// One JSON object a line instead of words.
         #[arg(long, env = "ADYTON_JSON")]
         json: bool,
-        /// Print QEMU's command line, one option a line, and launch nothing (snp, tdx).
+        /// Print QEMU's command line, one option a line, and launch nothing (machines).
         #[arg(long)]
         print: bool,
         /// Launch although `doctor` finds something missing (snp, tdx): for hosts that it misjudges.
@@ -106,6 +107,8 @@ enum DoctorTee {
 enum Tee {
     /// No TEE: a process whose evidence is signed in software under a simulated root. Protects nothing.
     Simulated,
+    /// No TEE: the measured image in an emulated machine, measured as SEV-SNP would, evidence signed in software.
+    SimulatedVm,
     /// AMD SEV-SNP.
     Snp,
     /// Intel TDX.
@@ -115,7 +118,7 @@ enum Tee {
 impl Tee {
     fn confidential(self) -> Option<confidential_vm::Tee> {
         match self {
-            Self::Simulated => None,
+            Self::Simulated | Self::SimulatedVm => None,
             Self::Snp => Some(confidential_vm::Tee::Snp),
             Self::Tdx => Some(confidential_vm::Tee::Tdx),
         }
@@ -226,9 +229,13 @@ fn examine(tee: Option<DoctorTee>, config: Option<&Path>, json: bool, root: &Pat
 
 fn print_command_line(tee: Tee, config: &Path) -> Result<(), HostError> {
     let config = Config::load(config)?;
-    let tee = tee
-        .confidential()
-        .ok_or_else(|| HostError::Config("--print is for --tee snp and --tee tdx".to_owned()))?;
+    if let Tee::SimulatedVm = tee {
+        print!("{}", simulated_vm::command_line(config.simulated_vm()?));
+        return Ok(());
+    }
+    let tee = tee.confidential().ok_or_else(|| {
+        HostError::Config("--print is for machines: --tee simulated-vm, snp or tdx".to_owned())
+    })?;
     print!(
         "{}",
         arguments::command_line(config.confidential_vm()?, tee, MemoryEncryption::of_host())?
@@ -294,6 +301,9 @@ async fn run(tee: Tee, config: PathBuf, unchecked: bool, output: Output) -> Resu
     let (events, watched) = watch::channel(None);
     let printing = tokio::spawn(print_events(output, watched));
     let result = match confidential {
+        None if matches!(tee, Tee::SimulatedVm) => {
+            simulated_vm::launch(config, metrics, events, stopped).await
+        }
         None => supervise(config, metrics, events, stopped).await,
         Some(tee) => confidential_launch(config, tee, metrics, events, stopped).await,
     };
@@ -349,7 +359,18 @@ async fn confidential_launch(
     let host_socket = UnixPath(config.channel.directory.join(channel::HOST_SOCKET));
     tokio::spawn(carry(enclave_socket, Arc::new(to_guest), stopped.clone()));
     tokio::spawn(carry(from_guest, Arc::new(host_socket), stopped.clone()));
-    confidential_vm::supervise::supervise(Arc::clone(&config), vm, &line, metrics, events, stopped).await
+    let nothing = || async { Ok(()) };
+    let run = vm.run();
+    confidential_vm::supervise::supervise(
+        Arc::clone(&config),
+        &run,
+        &line,
+        nothing,
+        metrics,
+        events,
+        stopped,
+    )
+    .await
 }
 
 /// Turns `stop` true at the first SIGTERM or SIGINT.

@@ -285,7 +285,7 @@ async fn the_console_is_kept_up_to_a_bound_and_only_in_development() {
             folder.path(),
             "head -c 1000000 /dev/zero; test -z \"$HOME\" && exit 3",
         );
-        let mut running = Machine::start(&machine, &line).expect("started");
+        let mut running = Machine::start(&machine.run(), &line).expect("started");
         assert!(running.ended().await.contains('3'), "its environment is empty");
         let log = folder.path().join("run/boot.log");
         let size = || fs::metadata(&log).map_or(0, |metadata| metadata.len());
@@ -305,7 +305,7 @@ async fn a_machine_that_does_not_heed_its_power_button_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");
     let machine = machine_in(folder.path(), &[]);
     let line = script(folder.path(), "trap '' TERM; exec sleep 60");
-    let mut running = Machine::start(&machine, &line).expect("started");
+    let mut running = Machine::start(&machine.run(), &line).expect("started");
     let control =
         tokio::net::UnixListener::bind(folder.path().join("run").join(CONTROL_SOCKET)).expect("fresh");
     let pressed = tokio::spawn(async move {
@@ -350,7 +350,16 @@ async fn a_first_run_that_ends_or_is_silent_is_an_error_at_once() {
         let line = script(folder.path(), text);
         let (events, seen) = watch::channel(None);
         let (_stop, stopped) = watch::channel(false);
-        let result = supervise(host, &machine, &line, Arc::new(Metrics::new()), events, stopped).await;
+        let result = supervise(
+            host,
+            &machine.run(),
+            &line,
+            || async { Ok(()) },
+            Arc::new(Metrics::new()),
+            events,
+            stopped,
+        )
+        .await;
         match result {
             Err(HostError::EnclaveEnded { status }) => assert!(!silent && status.contains('7'), "{status}"),
             Err(HostError::EnclaveSilent { seconds: 1 }) => assert!(silent),
@@ -369,8 +378,18 @@ async fn a_stop_ends_the_machine_cleanly() {
     let (events, mut seen) = watch::channel(None);
     let (stop, stopped) = watch::channel(false);
     let metrics = Arc::new(Metrics::new());
-    let running =
-        tokio::spawn(async move { supervise(host, &machine, &line, metrics, events, stopped).await });
+    let running = tokio::spawn(async move {
+        supervise(
+            host,
+            &machine.run(),
+            &line,
+            || async { Ok(()) },
+            metrics,
+            events,
+            stopped,
+        )
+        .await
+    });
     seen.changed().await.expect("it starts");
     stop.send_replace(true);
     assert!(running.await.expect("it ends").is_ok());

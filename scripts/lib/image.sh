@@ -59,6 +59,23 @@ download() {
     }
 }
 
+# need_firmware FILE: OVMF that boots without SEV and has the section of SEV-SNP's kernel hashes, for simulated machines.
+# It is no part of the image: on real hosts it is the host's, and measured.
+need_firmware() {
+    local folder="$image_folder/firmware" file
+    if [ ! -f "$folder/OVMF.fd" ]; then
+        rm -rf "$folder"
+        mkdir -p "$folder"
+        download "$folder" forky ovmf-generic "2026.08+ds-2"
+        file=$(find "$folder" -maxdepth 1 -name 'ovmf-generic_*.deb')
+        printf '05c1593998ba58700ff86c062bde306321af1f5a2943ea9ceef6c2332f3f3374  %s\n' "$file" |
+            sha256sum --check --quiet || { say "ovmf-generic is another package than the one that is pinned"; return 1; }
+        dpkg-deb --extract "$file" "$folder/root"
+        cp "$folder/root/usr/share/ovmf/OVMF.fd" "$folder/OVMF.fd"
+    fi
+    cp "$folder/OVMF.fd" "$1"
+}
+
 # static_binary PACKAGE: sets `binary`. Nothing of where it is built is in it: paths are replaced, nothing is stripped
 # later, and the C compiler gets the same treatment.
 static_binary() {

@@ -11,6 +11,7 @@ const IMPORT_TABLE: &[(&str, &[&str])] = &[
     ("adyton-wire", &[]),
     ("adyton-attestation", &[]),
     ("adyton-audit", &[]),
+    ("adyton-multiplex", &[]),
     ("adyton-kernels", &[]),
     ("adyton-inference", &["adyton-kernels"]),
     ("adyton-bench", &["adyton-inference", "adyton-kernels"]),
@@ -31,7 +32,10 @@ const IMPORT_TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("adyton-image", &[]),
-    ("adyton-host", &["adyton-wire", "adyton-measurement"]),
+    (
+        "adyton-host",
+        &["adyton-wire", "adyton-multiplex", "adyton-measurement"],
+    ),
     (
         "adyton-client",
         &[
@@ -58,6 +62,7 @@ const IMPORT_TABLE: &[(&str, &[&str])] = &[
         "adyton-enclave",
         &[
             "adyton-wire",
+            "adyton-multiplex",
             "adyton-attestation",
             "adyton-attester",
             "adyton-sealing",

@@ -383,6 +383,7 @@ Examples:
   adyton up                                   (Ctrl-C stops everything)
   adyton up --dir /tmp/try --port 8080
   adyton up --flavor tdx --ready-file /tmp/ready.json &
+  adyton up --vm target/image/simulated       (in an emulated machine; scripts/build-image --simulated makes the image)
 
 Runs broker, host, a SIMULATED enclave and a verifying proxy, with the sample model sealed. State is kept in one \
 directory that only you can enter; a second start there uses the same keys and the same sealed model. Nothing \
@@ -397,6 +398,9 @@ pub struct Up {
     /// Which vendor's evidence the simulated platform speaks: snp or tdx
     #[arg(hide_possible_values = true, long, value_enum, default_value_t)]
     pub flavor: Flavor,
+    /// Boot the simulated image in this folder in an emulated machine, instead of starting a process (QEMU is needed)
+    #[arg(long, value_name = "DIR", conflicts_with = "flavor")]
+    pub vm: Option<PathBuf>,
     /// Port of the OpenAI endpoint on 127.0.0.1; 0 takes any free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,

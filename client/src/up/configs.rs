@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use super::machine::{CPU_MODEL, Image, VCPUS};
 use crate::{cli::Flavor, error::ClientError};
 
 /// What starts every generated file.
@@ -13,6 +14,8 @@ const HEADING: &str =
     "# Written by `adyton up` for a SIMULATED deployment; changes are overwritten at the next start.\n\n";
 /// A new request key each hour.
 const KEY_EPOCH_SECONDS: i64 = 3600;
+/// An emulated machine may take minutes on a busy computer.
+const MACHINE_START_SECONDS_MAX: i64 = 280;
 
 /// `config/broker.toml`.
 pub struct BrokerConfig<'a> {
@@ -99,13 +102,15 @@ pub struct HostConfig<'a> {
     pub enclave_binary: &'a Path,
     /// Vendor format of the evidence.
     pub flavor: Flavor,
+    /// The machine that is launched instead of the binary, and the disk that it is supplied with.
+    pub machine: Option<(&'a Image, &'a Path)>,
 }
 
 impl HostConfig<'_> {
     /// The file's text.
     pub fn text(&self) -> Result<String, ClientError> {
         let below = |path: &str| self.root.join(path);
-        render(&[
+        let mut tables = vec![
             (
                 "relay",
                 vec![
@@ -117,15 +122,6 @@ impl HostConfig<'_> {
             ("ops", vec![("listen", text("127.0.0.1:0"))]),
             ("broker", vec![("address", text(self.broker_address))]),
             ("channel", vec![("directory", path(&below("channel"))?)]),
-            (
-                "enclave",
-                vec![
-                    ("binary", path(self.enclave_binary)?),
-                    ("config", path(&below("config/enclave.toml"))?),
-                    ("platform", path(&below("platform"))?),
-                    ("flavor", text(self.flavor.as_str())),
-                ],
-            ),
             ("endorsements", vec![("directory", path(&below("endorsements"))?)]),
             (
                 "log",
@@ -134,7 +130,35 @@ impl HostConfig<'_> {
                     ("audit_directory", path(&below("audit"))?),
                 ],
             ),
-        ])
+        ];
+        tables.push(match self.machine {
+            None => (
+                "enclave",
+                vec![
+                    ("binary", path(self.enclave_binary)?),
+                    ("config", path(&below("config/enclave.toml"))?),
+                    ("platform", path(&below("platform"))?),
+                    ("flavor", text(self.flavor.as_str())),
+                ],
+            ),
+            Some((image, supply)) => (
+                "simulated_vm",
+                vec![
+                    ("firmware", path(&image.firmware)?),
+                    ("kernel", path(&image.kernel)?),
+                    ("initrd", path(&image.initrd)?),
+                    ("command_line", text(&image.command_line)),
+                    ("vcpus", Value::Integer(VCPUS.into())),
+                    ("cpu_model", text(CPU_MODEL)),
+                    ("supply", path(supply)?),
+                    ("processor", path(self.enclave_binary)?),
+                    ("platform", path(&below("platform"))?),
+                    ("run_directory", path(&below("log"))?),
+                    ("start_seconds_max", Value::Integer(MACHINE_START_SECONDS_MAX)),
+                ],
+            ),
+        });
+        render(&tables)
     }
 }
 
@@ -200,6 +224,7 @@ mod tests {
             broker_address: "127.0.0.1:1",
             enclave_binary: root,
             flavor: Flavor::Tdx,
+            machine: None,
         };
         let table: Table = config.text().expect("UTF-8").parse().expect("TOML");
         assert_eq!(table["enclave"]["binary"].as_str(), root.to_str());

@@ -9,6 +9,7 @@
 //! 6. Everything runs until a signal, or until a process ends that should not; then all are stopped, last started first.
 
 pub mod configs;
+pub mod machine;
 pub mod model;
 pub mod pki;
 pub mod policies;

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     configs::EnclaveConfig,
+    machine::{self, Image},
     pki::Pki,
     policies::{Accepted, DIGEST_PLACEHOLDER},
     releases::AdminAddress,
@@ -52,6 +53,8 @@ const RELEASE_POLICY: &str = "policy/release.toml";
 pub struct SealedModel {
     /// Its id.
     pub model_id: String,
+    /// Its folder.
+    pub folder: PathBuf,
     version: u64,
     reused: bool,
 }
@@ -98,15 +101,24 @@ pub async fn prepare(
     let owner_key = owner_key(state).await?;
 
     let config_path = state.path("config/enclave.toml");
+    let image = up.vm.as_deref().map(Image::of).transpose()?;
     let config = EnclaveConfig {
         model_id: &model_id,
-        sealed_model: &sealed,
+        sealed_model: if image.is_some() {
+            Path::new(machine::MODEL)
+        } else {
+            &sealed
+        },
         owner_key: &owner_key,
         broker_spki_sha256: &pki.broker.spki_sha256,
     };
     let config = config.text()?;
     private_file::write(&config_path, config.as_bytes(), PUBLIC_MODE)?;
-    let fragment = tools::policy_fragment(&state.path("platform"), up.flavor, &config_path).await?;
+    let platform = state.path("platform");
+    let fragment = match &image {
+        Some(image) => image.policy_fragment(&platform).await?,
+        None => tools::policy_fragment(&platform, up.flavor, &config_path).await?,
+    };
     let policies = Policies {
         state,
         fragment: &fragment,
@@ -130,6 +142,7 @@ pub async fn prepare(
         policies.write(&found)?;
         return Ok(SealedModel {
             model_id,
+            folder: sealed,
             version: earlier.version,
             reused: true,
         });
@@ -164,6 +177,7 @@ pub async fn prepare(
     )?;
     Ok(SealedModel {
         model_id,
+        folder: sealed,
         version,
         reused: false,
     })

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{
     configs::{BrokerConfig, ClientConfig, HostConfig},
+    machine::{self, Image},
     model,
     pki::{self, Pki},
     process::{self, Process},
@@ -33,7 +34,7 @@ use crate::{
 };
 
 /// How long a process may take to say where it listens, and the enclave to serve.
-const START_SECONDS_MAX: u64 = 120;
+const START_SECONDS_MAX: u64 = 300;
 /// How often a log is looked at while a process starts.
 const POLL: Duration = Duration::from_millis(20);
 /// How long host and broker may take to answer.
@@ -89,10 +90,14 @@ pub async fn start(
     steps.done(sealed.summary());
 
     steps.begin("untrusted host");
-    let host = start_host(up, state, &broker.release, running).await?;
+    let host = start_host(up, state, &broker.release, &sealed.folder, running).await?;
     steps.done(&host.relay);
 
-    steps.begin("SIMULATED enclave");
+    steps.begin(if up.vm.is_some() {
+        "SIMULATED machine"
+    } else {
+        "SIMULATED enclave"
+    });
     let phases = wait_until_serving(&host, running).await?;
     steps.done(phases);
 
@@ -168,21 +173,38 @@ async fn start_host(
     up: &Up,
     state: &StateDir,
     broker_address: &str,
+    sealed: &Path,
     running: &mut Vec<Process>,
 ) -> Result<Host, ClientError> {
     let (config, log) = (state.path("config/host.toml"), state.path("log/host.log"));
     let enclave_binary = tools::enclave_binary()?;
+    let image = up.vm.as_deref().map(Image::of).transpose()?;
+    let supply = match image {
+        Some(_) => machine::supply(state, sealed).await?,
+        None => PathBuf::new(),
+    };
     let host = HostConfig {
         root: state.root(),
         broker_address,
         enclave_binary: &enclave_binary,
         flavor: up.flavor,
+        machine: image.as_ref().map(|image| (image, supply.as_path())),
     };
     private_file::write(&config, host.text()?.as_bytes(), PUBLIC_MODE)?;
-    let words = ["launch", "--tee", "simulated", "--json", "--config"].map(OsString::from);
+    let tee = if image.is_some() {
+        "simulated-vm"
+    } else {
+        "simulated"
+    };
+    let words = ["launch", "--tee", tee, "--json", "--config"].map(OsString::from);
     let arguments: Vec<OsString> = words.into_iter().chain([config.into_os_string()]).collect();
     let host = Process::start("adyton-host", &process::sibling("adyton-host")?, &arguments, &log)?;
-    running.push(host.also_logs_to(state.path("log/enclave.stderr")));
+    let said = if image.is_some() {
+        "log/boot.log"
+    } else {
+        "log/enclave.stderr"
+    };
+    running.push(host.also_logs_to(state.path(said)));
     let found = |line: &Value| Some((text(&line["relay"])?, text(&line["ops"])?));
     let (relay, ops) = wait_for_line(&log, running, "listening", found).await?;
     Ok(Host { relay, ops, log })

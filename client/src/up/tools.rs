@@ -33,6 +33,15 @@ pub async fn policy_fragment(platform: &Path, flavor: Flavor, config: &Path) -> 
     process::run_to_end(ENCLAVE, &enclave_binary()?, &arguments).await
 }
 
+/// The `[danger.simulated.snp]` table of a policy that accepts this platform and a machine of this measurement.
+pub async fn machine_fragment(platform: &Path, measurement: &str) -> Result<String, ClientError> {
+    let arguments = words(
+        &["machine-anchors", "--measurement", measurement, "--platform"],
+        &[platform],
+    );
+    process::run_to_end(ENCLAVE, &enclave_binary()?, &arguments).await
+}
+
 /// Makes the manifest-signing key and gives its public half in hexadecimal.
 pub async fn owner_keygen(out: &Path) -> Result<String, ClientError> {
     let arguments = words(&["keygen", "--json", "--out"], &[out]);

@@ -194,6 +194,8 @@ pub struct Booted {
     pub modules: Vec<String>,
     /// Mounts that may be writable.
     pub writable_mounts: Vec<String>,
+    /// Vulnerabilities that an emulated processor has and a real one need not.
+    pub vulnerable_emulated: Vec<String>,
     /// Whether swap may be on.
     pub swap: bool,
 }

@@ -1,10 +1,15 @@
 //! `adyton-enclave-simulated`: the enclave with a software security processor. SIMULATED: it protects nothing, and
 //! no default policy accepts its evidence. The release binary, `adyton-enclave`, does not contain what is here.
 //!
-//! `run` is the enclave; the other commands are the manufacturer's and the launcher's part of the simulation.
+//! `run` is the enclave; the other commands are the manufacturer's and the launcher's part of the simulation. As the
+//! first process of a machine it is init of the simulated image (`enclave::init`).
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // the commands speak to a person; `run` prints nothing
+
+mod configfs;
+mod guest;
+mod processor;
 
 use std::{
     path::{Path, PathBuf},
@@ -19,6 +24,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use enclave::{
     config::MeasuredConfig,
     hardening::Hardened,
+    init::{self, Image},
     log::{Event, to_standard_error},
     process,
 };
@@ -58,13 +64,41 @@ enum Command {
         #[command(flatten)]
         launch: Launch,
     },
-    /// Run the enclave.
-    Run {
+    /// Sign evidence for one virtual machine, over a socket that QEMU connects to; adyton-host launch starts it.
+    Processor {
         /// The platform's folder.
         #[arg(long)]
         platform: PathBuf,
-        #[command(flatten)]
-        launch: Launch,
+        /// What the machine was measured as, in hexadecimal.
+        #[arg(long, value_parser = digits::<48>)]
+        measurement: Digits<48>,
+        /// HOST_DATA of the machine's reports, in hexadecimal.
+        #[arg(long, value_parser = digits::<32>, default_value_t = Digits([0; 32]))]
+        host_data: Digits<32>,
+        /// The socket.
+        #[arg(long)]
+        socket: PathBuf,
+    },
+    /// Print the table of an appraisal policy that accepts this platform and a virtual machine's measurement.
+    MachineAnchors {
+        /// The platform's folder.
+        #[arg(long)]
+        platform: PathBuf,
+        /// What the machine is measured as, in hexadecimal.
+        #[arg(long, value_parser = digits::<48>)]
+        measurement: Digits<48>,
+    },
+    /// Run the enclave: of a platform's folder, or inside a machine with the evidence that its kernel's interface gives.
+    Run {
+        /// The platform's folder.
+        #[arg(long, requires = "flavor")]
+        platform: Option<PathBuf>,
+        /// Which vendor's evidence is imitated.
+        #[arg(long, requires = "platform")]
+        flavor: Option<FlavorArg>,
+        /// The measured configuration.
+        #[arg(long)]
+        config: PathBuf,
         /// Folder of the two sockets of the host channel.
         #[arg(long)]
         channel: PathBuf,
@@ -110,13 +144,30 @@ impl Launch {
 }
 
 fn main() -> ExitCode {
+    if init::is_first_process() {
+        init::run(&Image {
+            console: true,
+            provide_evidence: guest::provide_evidence,
+        });
+    }
     let cli = Cli::parse();
     let outcome = match &cli.command {
         Command::Run {
             platform,
-            launch,
+            flavor,
+            config,
             channel,
-        } => return run(platform, launch, channel),
+        } => return run(platform.as_deref().zip(*flavor), config, channel),
+        Command::Processor {
+            platform,
+            measurement,
+            host_data,
+            socket,
+        } => serve_processor(platform, measurement.0, host_data.0, socket),
+        Command::MachineAnchors {
+            platform,
+            measurement,
+        } => print_machine_anchors(platform, measurement.0),
         Command::Manufacture { platform } => manufacture(platform),
         Command::Measure { launch, json } => print_measurement(launch, *json),
         Command::Anchors { platform, launch } => print_anchors(platform, launch),
@@ -182,13 +233,30 @@ fn print_anchors(folder: &Path, launch: &Launch) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn serve_processor(
+    folder: &Path,
+    measurement: [u8; 48],
+    host_data: [u8; 32],
+    socket: &Path,
+) -> anyhow::Result<()> {
+    let platform = Platform::load(folder)?;
+    processor::serve(&platform.attester(Flavor::Snp, measurement, host_data), socket)
+}
+
+fn print_machine_anchors(folder: &Path, measurement: [u8; 48]) -> anyhow::Result<()> {
+    let platform = Platform::load(folder)?;
+    println!("# SIMULATED: evidence by software. Only for development.");
+    print!("{}", platform.policy_fragment(Flavor::Snp, &measurement));
+    Ok(())
+}
+
 /// From here on nothing is printed but allow-listed lines on standard error.
-fn run(platform: &Path, launch: &Launch, channel: &Path) -> ExitCode {
+fn run(platform: Option<(&Path, FlavorArg)>, config: &Path, channel: &Path) -> ExitCode {
     let hardened = match process::prepare() {
         Ok(hardened) => hardened,
         Err(error) => return refuse(error.code()),
     };
-    match start(platform, launch, channel, hardened) {
+    match start(platform, config, channel, hardened) {
         Ok(()) => ExitCode::SUCCESS,
         Err(code) => refuse(code),
     }
@@ -199,11 +267,41 @@ fn refuse(code: &'static str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn start(platform: &Path, launch: &Launch, channel: &Path, hardened: Hardened) -> Result<(), &'static str> {
-    let platform = Platform::load(platform).map_err(|error| error.code())?;
+fn start(
+    platform: Option<(&Path, FlavorArg)>,
+    config: &Path,
+    channel: &Path,
+    hardened: Hardened,
+) -> Result<(), &'static str> {
+    let Some((folder, flavor)) = platform else {
+        let config = MeasuredConfig::read(config).map_err(|error| error.code())?;
+        let attester = guest::Retagged::open().map_err(|error| error.code())?;
+        return enclave::run(config, channel, Arc::new(attester), hardened).map_err(|error| error.code());
+    };
+    let launch = Launch {
+        flavor,
+        config: config.to_owned(),
+    };
+    let platform = Platform::load(folder).map_err(|error| error.code())?;
     let config = launch.read_config().map_err(|_| "config-invalid")?;
     let measurement = launch.measurement(&config).map_err(|_| "measurement-failed")?;
     let config = MeasuredConfig::parse(&config).map_err(|error| error.code())?;
-    let attester = platform.attester(launch.flavor.into(), measurement, [0; 32]);
+    let attester = platform.attester(flavor.into(), measurement, [0; 32]);
     enclave::run(config, channel, Arc::new(attester), hardened).map_err(|error| error.code())
+}
+
+/// Bytes that a command line has in hexadecimal.
+#[derive(Clone, Copy)]
+struct Digits<const N: usize>([u8; N]);
+
+impl<const N: usize> core::fmt::Display for Digits<N> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+fn digits<const N: usize>(text: &str) -> Result<Digits<N>, String> {
+    let mut bytes = [0; N];
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| format!("{} hexadecimal digits are needed", 2 * N))?;
+    Ok(Digits(bytes))
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use measurement::snp::{Processor, VCPUS_MAX};
 use serde::Deserialize;
 
-use super::Tee;
+use super::{Tee, machine::Run};
 
 /// Smallest context id of a guest (vsock(7)); 0 to 2 are the hypervisor, the loopback and the host.
 const GUEST_CID_MIN: u32 = 3;
@@ -231,6 +231,16 @@ impl ConfidentialVmConfig {
             return refuse("run_directory", "must be without a comma");
         }
         Ok(())
+    }
+
+    /// How a run of QEMU is watched.
+    pub fn run(&self) -> Run {
+        Run {
+            directory: self.run_directory.clone(),
+            console: self.development,
+            start_seconds_max: self.start_seconds_max,
+            stop_seconds_max: self.stop_seconds_max,
+        }
     }
 
     /// Whether the table for `tee` is there.

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{CommandLine, Tee, arguments::CONTROL_SOCKET, config::ConfidentialVmConfig, qmp};
+use super::{CommandLine, Tee, arguments::CONTROL_SOCKET, qmp};
 use crate::error::HostError;
 
 /// Bytes of the guest's console that are kept; the rest is read and dropped, so that the guest never waits for it.
@@ -20,6 +20,19 @@ const BOOT_LOG_BYTES_MAX: usize = 256 << 10;
 const KILL_GRACE: Duration = Duration::from_secs(5);
 /// `qemu --version` is short.
 const VERSION_BYTES_MAX: usize = 4096;
+
+/// How a run of QEMU is watched.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Folder of QEMU's control socket and the boot log.
+    pub directory: PathBuf,
+    /// Whether the guest's console is kept.
+    pub console: bool,
+    /// Seconds until the enclave's first answer.
+    pub start_seconds_max: u64,
+    /// Seconds from the press of the power button until it is killed.
+    pub stop_seconds_max: u64,
+}
 
 /// A running machine.
 pub struct Machine {
@@ -33,8 +46,8 @@ impl Machine {
     ///
     /// # Errors
     /// [`HostError::Io`] when the run directory cannot be used or QEMU not be started.
-    pub fn start(config: &ConfidentialVmConfig, line: &CommandLine) -> Result<Self, HostError> {
-        let directory = &config.run_directory;
+    pub fn start(run: &Run, line: &CommandLine) -> Result<Self, HostError> {
+        let directory = &run.directory;
         std::fs::create_dir_all(directory)
             .map_err(HostError::io(format!("create {}", directory.display())))?;
         let control = directory.join(CONTROL_SOCKET);
@@ -45,7 +58,7 @@ impl Machine {
             .current_dir("/")
             .args(line.arguments())
             .stdin(Stdio::null())
-            .stdout(if config.development {
+            .stdout(if run.console {
                 Stdio::piped()
             } else {
                 Stdio::null()
@@ -61,7 +74,7 @@ impl Machine {
         Ok(Self {
             child,
             control,
-            stop_seconds_max: config.stop_seconds_max,
+            stop_seconds_max: run.stop_seconds_max,
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! 1. The configuration becomes a QEMU command line ([`arguments`]); the same configuration, the same words.
 //! 2. QEMU runs with an empty environment and its own system-call filter ([`machine`]).
-//! 3. The enclave's streams are carried between the channel's unix sockets and vsock ([`bridge`]), so that the relay
+//! 3. The enclave's streams are carried between the channel's unix sockets and vsock ([`multiplex::bridge`]), so that the relay
 //!    knows one kind of channel.
 //! 4. A machine that ends is started again with backoff; to stop, its power button is pressed, then it is killed
 //!    ([`supervise`]).
@@ -11,7 +11,6 @@
 //! the guest.
 
 pub mod arguments;
-pub mod bridge;
 mod command_line;
 pub mod config;
 pub mod machine;
@@ -21,6 +20,7 @@ pub mod supervise;
 pub mod vsock;
 
 pub use command_line::CommandLine;
+pub(crate) use command_line::Properties;
 
 /// A kind of confidential virtual machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,10 @@ use tokio::{
 };
 use wire::message::Phase;
 
-use super::{CommandLine, config::ConfidentialVmConfig, machine::Machine};
+use super::{
+    CommandLine,
+    machine::{Machine, Run},
+};
 use crate::{channel, config::Config, error::HostError, launch::Event, metrics::Metrics, server::stopped};
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
@@ -24,15 +27,17 @@ struct End {
     silent: bool,
 }
 
-/// Keeps the machine of `line` running until `stop` turns true.
+/// Keeps the machine of `line` running until `stop` turns true. `prepare` gives what each run needs beside QEMU; it is
+/// dropped when the run ends.
 ///
 /// # Errors
 /// [`HostError::Io`] when QEMU cannot be started; [`HostError::EnclaveEnded`] or [`HostError::EnclaveSilent`] when the
 /// first run fails, so that a wrong configuration is an error at once.
-pub async fn supervise(
+pub async fn supervise<T, P: Future<Output = Result<T, HostError>>>(
     config: Arc<Config>,
-    vm: &ConfidentialVmConfig,
+    run: &Run,
     line: &CommandLine,
+    mut prepare: impl FnMut() -> P,
     metrics: Arc<Metrics>,
     events: watch::Sender<Option<Event>>,
     mut stop: watch::Receiver<bool>,
@@ -41,10 +46,11 @@ pub async fn supervise(
     let mut first = true;
     loop {
         let started = Instant::now();
-        let mut machine = Machine::start(vm, line)?;
+        let _needed = prepare().await?;
+        let mut machine = Machine::start(run, line)?;
         events.send_replace(Some(Event::Started { pid: machine.pid() }));
         let end = tokio::select! {
-            end = watch_machine(&config, vm, &mut machine, &events) => end,
+            end = watch_machine(&config, run, &mut machine, &events) => end,
             () = stopped(&mut stop) => {
                 machine.stop().await;
                 events.send_replace(Some(Event::Stopped));
@@ -55,7 +61,7 @@ pub async fn supervise(
         if first && !end.served {
             return Err(if end.silent {
                 HostError::EnclaveSilent {
-                    seconds: vm.start_seconds_max,
+                    seconds: run.start_seconds_max,
                 }
             } else {
                 HostError::EnclaveEnded { status: end.status }
@@ -80,12 +86,12 @@ pub async fn supervise(
 
 async fn watch_machine(
     config: &Config,
-    vm: &ConfidentialVmConfig,
+    run: &Run,
     machine: &mut Machine,
     events: &watch::Sender<Option<Event>>,
 ) -> End {
     let started = Instant::now();
-    let bound = Duration::from_secs(vm.start_seconds_max);
+    let bound = Duration::from_secs(run.start_seconds_max);
     let mut answered = false;
     let mut served = false;
     loop {

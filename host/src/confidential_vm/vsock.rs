@@ -4,7 +4,7 @@ use std::io;
 
 use tokio_vsock::{VMADDR_CID_ANY, VsockAddr, VsockListener, VsockStream};
 
-use super::bridge::{Accept, Connect};
+use multiplex::bridge::{Accept, Connect};
 
 /// A port of a guest.
 pub struct GuestPort {

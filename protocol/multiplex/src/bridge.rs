@@ -12,8 +12,6 @@ use tokio::{
     time::timeout,
 };
 
-use crate::server::stopped;
-
 const CONNECT_SECONDS_MAX: Duration = Duration::from_secs(5);
 /// Connections that one bridge carries at once, in one direction.
 const CONNECTIONS_MAX: usize = 1024;
@@ -65,7 +63,7 @@ pub async fn carry<A: Accept, C: Connect>(mut from: A, to: Arc<C>, mut stop: wat
         };
         let accepted = tokio::select! {
             accepted = from.accept() => accepted,
-            () = stopped(&mut stop) => return,
+            _ = stop.wait_for(|stop| *stop) => return, // also when nobody is left to stop it
         };
         let Ok(mut near) = accepted else {
             tokio::time::sleep(Duration::from_millis(50)).await; // out of descriptors: let some close

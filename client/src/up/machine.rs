@@ -1,0 +1,119 @@
+//! `adyton up --vm`: the enclave in an emulated machine that boots the measured image.
+//!
+//! 1. What the machine will be measured as is predicted by `adyton-host measure`, as an image owner would.
+//! 2. Configuration and sealed model become the disk that the host supplies.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::{process, state::StateDir, tools};
+use crate::error::ClientError;
+
+/// Where init keeps the sealed model.
+pub const MODEL: &str = "/run/adyton/model";
+/// Processors of the machine: emulation is not faster with more.
+pub const VCPUS: u32 = 1;
+/// The processor model that is measured.
+pub const CPU_MODEL: &str = "EPYC-Milan";
+/// The archiver of every Linux.
+const TAR: &str = "/usr/bin/tar";
+const HOST: &str = "adyton-host";
+
+/// Files of the simulated image, and the firmware that boots it.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The firmware.
+    pub firmware: PathBuf,
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// The initrd.
+    pub initrd: PathBuf,
+    /// The kernel's command line.
+    pub command_line: String,
+}
+
+impl Image {
+    /// The image in `folder`, as `scripts/build-image --simulated` leaves it.
+    pub fn of(folder: &Path) -> Result<Self, ClientError> {
+        let missing = |path: &Path| {
+            ClientError::State(format!(
+                "{} cannot be read: build the image with scripts/build-image --simulated",
+                path.display()
+            ))
+        };
+        let folder = std::fs::canonicalize(folder).map_err(|_| missing(folder))?;
+        let file = |name: &str| {
+            let path = folder.join(name);
+            if path.is_file() {
+                Ok(path)
+            } else {
+                Err(missing(&path))
+            }
+        };
+        let command_line = file("cmdline")?;
+        Ok(Self {
+            firmware: file("firmware.fd")?,
+            kernel: file("vmlinuz")?,
+            initrd: file("initrd.cpio")?,
+            command_line: std::fs::read_to_string(&command_line).map_err(|_| missing(&command_line))?,
+        })
+    }
+
+    /// The `[danger.simulated.snp]` table of a policy that accepts this platform and this image.
+    pub async fn policy_fragment(&self, platform: &Path) -> Result<String, ClientError> {
+        let mut arguments: Vec<OsString> = ["measure", "snp", "--json", "--vcpu-type", CPU_MODEL]
+            .map(OsString::from)
+            .to_vec();
+        arguments.extend(["--vcpus".into(), VCPUS.to_string().into()]);
+        for (flag, value) in [
+            ("--firmware", self.firmware.as_os_str()),
+            ("--kernel", self.kernel.as_os_str()),
+            ("--initrd", self.initrd.as_os_str()),
+            ("--append", self.command_line.as_ref()),
+        ] {
+            arguments.extend([flag.into(), value.to_owned()]);
+        }
+        let printed = process::run_to_end(HOST, &process::sibling(HOST)?, &arguments).await?;
+        let document: Value = serde_json::from_str(&printed).unwrap_or_default();
+        let measurement = &document["reference_values"]["launch_measurements"][0];
+        let measurement = measurement.as_str().ok_or_else(|| ClientError::Malformed {
+            what: "adyton-host's measurement",
+            problem: "no launch measurement".to_owned(),
+        })?;
+        tools::machine_fragment(platform, measurement).await
+    }
+}
+
+/// Writes the disk that the host supplies: `enclave.toml` and the sealed model in one archive.
+pub async fn supply(state: &StateDir, sealed: &Path) -> Result<PathBuf, ClientError> {
+    let out = state.path("models/supply.img");
+    let folder = sealed.parent().unwrap_or(Path::new("/"));
+    let name = sealed
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let mut arguments: Vec<OsString> = [
+        "--format=gnu",
+        "--owner=0",
+        "--group=0",
+        "--mtime=@0",
+        "--sort=name",
+    ]
+    .map(OsString::from)
+    .to_vec();
+    // The sealed model's folder has the model's name; in the archive it is `model`.
+    arguments.push(format!("--transform=s,^{},model,", name.replace('.', r"\.")).into());
+    arguments.extend(["-cf".into(), out.clone().into_os_string()]);
+    arguments.extend([
+        "-C".into(),
+        state.path("config").into_os_string(),
+        "enclave.toml".into(),
+    ]);
+    arguments.extend(["-C".into(), folder.as_os_str().to_owned(), OsString::from(name)]);
+    process::run_to_end("tar", Path::new(TAR), &arguments).await?;
+    Ok(out)
+}
