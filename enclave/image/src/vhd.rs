@@ -55,8 +55,8 @@ mod tests {
     /// `qemu-img create -f vpc -o subformat=fixed,force_size` of these sizes has these geometries.
     #[test]
     fn geometry_is_the_specifications() {
-        assert_eq!(geometry((66 << 20) / 512), (1987, 4, 17));
-        assert_eq!(geometry((1 << 30) / 512), (4161, 16, 31));
-        assert_eq!(geometry((40 << 30) / 512), (65535, 5, 255));
+        assert_eq!(geometry((66 << 20) / 512), (993, 8, 17));
+        assert_eq!(geometry((1 << 30) / 512), (2080, 16, 63));
+        assert_eq!(geometry((40 << 30) / 512), (20560, 16, 255));
     }
 }
