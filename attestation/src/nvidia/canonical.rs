@@ -45,7 +45,7 @@ impl<'a> Writer<'a> {
             match node {
                 _ if Some(at) == without => {}
                 Node::Element(child) => self.element(child, None),
-                Node::Text(text) => self.escape(text, &['&', '<', '>', '\r']),
+                Node::Text(text) => self.escape(text, false),
             }
         }
         self.text.push_str("</");
@@ -105,23 +105,56 @@ impl<'a> Writer<'a> {
 
     fn value(&mut self, value: &str) {
         self.text.push_str("=\"");
-        self.escape(value, &['&', '<', '"', '\t', '\n', '\r']);
+        self.escape(value, true);
         self.text.push('"');
     }
 
-    fn escape(&mut self, text: &str, escaped: &[char]) {
+    /// Of the characters that section 2.3 writes as references, the reader leaves no others: it takes no character
+    /// references and has normalised line ends.
+    fn escape(&mut self, text: &str, attribute: bool) {
         for character in text.chars() {
             match character {
-                _ if !escaped.contains(&character) => self.text.push(character),
                 '&' => self.text.push_str("&amp;"),
                 '<' => self.text.push_str("&lt;"),
-                '>' => self.text.push_str("&gt;"),
-                '"' => self.text.push_str("&quot;"),
-                '\t' => self.text.push_str("&#x9;"),
-                '\n' => self.text.push_str("&#xA;"),
-                '\r' => self.text.push_str("&#xD;"),
+                '>' if !attribute => self.text.push_str("&gt;"),
+                '"' if attribute => self.text.push_str("&quot;"),
                 _ => self.text.push(character),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use super::canonical;
+    use crate::nvidia::xml::{Element, Node};
+
+    const DOCUMENT: &str = "<?xml version=\"1.0\"?>\n<a  xmlns:b='urn:x:b'\txmlns=\"urn:x:a\" b:c = \"1\"\n\
+        d='&lt;&amp;&gt;&quot;&apos;\tx\r\ny' ><b:e/>\r\n&lt;&amp;&gt;&quot;&apos;\t\r\
+        <f xmlns=\"urn:x:a\" xmlns:b='urn:x:other'><b:g/></f ></a>";
+
+    fn text(element: &Element, ancestors: &[&Element], without: Option<usize>) -> String {
+        String::from_utf8(canonical(element, ancestors, without)).expect("text")
+    }
+
+    /// Sections 1.1 and 2.3, read by hand.
+    #[test]
+    fn a_document_has_one_form() {
+        let root = Element::parse(DOCUMENT.as_bytes()).expect("XML");
+        let start = "<a xmlns=\"urn:x:a\" xmlns:b=\"urn:x:b\" d=\"&lt;&amp;>&quot;' x y\" b:c=\"1\">";
+        let words = "\n&lt;&amp;&gt;\"'\t\n";
+        let last = "<f xmlns:b=\"urn:x:other\"><b:g></b:g></f>";
+        let whole = [start, "<b:e></b:e>", words, last, "</a>"].concat();
+        assert_eq!(text(&root, &[], None), whole);
+        assert_eq!(text(&root, &[], Some(0)), [start, words, last, "</a>"].concat());
+        let child = root.children.iter().rev().find_map(|node| match node {
+            Node::Element(element) => Some(element),
+            Node::Text(_) => None,
+        });
+        // A part of it has the namespaces in force around it.
+        let part = "<f xmlns=\"urn:x:a\" xmlns:b=\"urn:x:other\"><b:g></b:g></f>";
+        assert_eq!(text(child.expect("an element"), &[&root], None), part);
     }
 }

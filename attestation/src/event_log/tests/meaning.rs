@@ -2,7 +2,7 @@
 
 use alloc::format;
 
-use sha2::{Digest as _, Sha384};
+use sha2::{Digest as _, Sha256, Sha384};
 
 use super::super::reading::SecureBoot;
 use super::super::{Agreement, EventKind};
@@ -294,4 +294,85 @@ fn texts_are_told_only_where_they_were_measured_and_without_control_characters()
     let initrd = Some(hex::encode(Sha384::digest(b"initrd")));
     assert_eq!(field(&tags(0x8f3b_22ec), "digest of initrd"), initrd);
     assert_eq!(field(&tags(0x8f3b_22ed), "digest of kernel load options"), initrd);
+}
+
+#[test]
+fn a_firmware_version_is_told_where_firmware_measured_it() {
+    let version = EventKind::S_CRTM_VERSION;
+    let told = |log: Log| field(&log.read(), "firmware version");
+    let text = utf16("1.2.3\0");
+    assert_eq!(
+        told(Log::ccel().event(1, version, &text)).as_deref(),
+        Some("1.2.3")
+    );
+    assert_eq!(
+        told(Log::ccel().event(1, version, &[1, 2, 3])).as_deref(),
+        Some("010203")
+    );
+    assert_eq!(
+        told(Log::ccel().event(2, version, &text)),
+        None,
+        "another register"
+    );
+    let elsewhere = Log::ccel().measuring(1, version, b"other", &text);
+    assert_eq!(told(elsewhere), None, "not what was measured");
+    let tpm = |register| {
+        Log::new(&[(SHA256, 32)])
+            .event(register, version, &text)
+            .event(7, EventKind::SEPARATOR, &[0; 4])
+    };
+    assert_eq!(told(tpm(0)).as_deref(), Some("1.2.3"));
+    assert_eq!(told(tpm(1)), None, "another PCR");
+}
+
+#[test]
+fn registers_are_shown_by_name_with_what_they_replay_to() {
+    let log = boot().read();
+    for (register, name) in [
+        (1, "replayed RTMR0"),
+        (2, "replayed RTMR1"),
+        (3, "replayed RTMR2"),
+    ] {
+        assert_eq!(
+            field(&log, name),
+            log.replay_sha384(register).map(hex::encode),
+            "{name}"
+        );
+    }
+    let tpm = Log::new(&[(SHA256, 32)]);
+    let log = tpm
+        .event(0, EventKind::ACTION, b"a")
+        .event(7, EventKind::ACTION, b"b")
+        .read();
+    for (register, name) in [(0, "replayed PCR0"), (7, "replayed PCR7")] {
+        assert_eq!(
+            field(&log, name),
+            log.replay_sha256(register).map(hex::encode),
+            "{name}"
+        );
+    }
+    let mrtd = Log::ccel().event(0, EventKind::ACTION, b"a").read();
+    assert!(field(&mrtd, "replayed MRTD").is_some());
+}
+
+#[test]
+fn an_event_tells_its_digests_and_type() {
+    let log = Log::new(&[(SHA256, 32), (SHA384, 48)])
+        .event(8, EventKind::ACTION, b"x")
+        .read();
+    let event = &log.events()[0];
+    assert_eq!(
+        event.sha256().map(|digest| &digest[..]),
+        Some(&Sha256::digest(b"x")[..])
+    );
+    assert_eq!(
+        event.sha384().map(|digest| &digest[..]),
+        Some(&Sha384::digest(b"x")[..])
+    );
+    assert_eq!((event.name(), event.data()), ("", &b"x"[..]));
+    assert_eq!(
+        format!("{} {:?}", event.kind(), event.kind()),
+        "EV_ACTION EV_ACTION"
+    );
+    assert_eq!(format!("{:?}", EventKind(0x1234)), "unknown type 0x1234");
 }
