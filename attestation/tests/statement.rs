@@ -1,7 +1,8 @@
 //! A statement has one encoding, and what is not it is refused.
 
-use attestation::{Role, Statement, StatementError, StatementFields};
+use attestation::{AppraisalPolicy, Role, Statement, StatementError, StatementFields};
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 fn fields() -> StatementFields {
     StatementFields {
@@ -27,6 +28,26 @@ fn a_statement_keeps_its_exact_bytes() {
     assert_eq!(parsed, statement);
     assert_eq!(parsed.fields(), &fields());
     assert_eq!(parsed.receipt_key, [1; 32]);
+}
+
+#[test]
+fn statements_and_policies_are_cited_by_the_sha_256_of_their_bytes() {
+    let statement = fields().encode().expect("it fits");
+    let digest = Sha256::digest(statement.statement_bytes());
+    assert_eq!(statement.sha256()[..], digest[..]);
+    // python3: sha256(b"version = 1\n")
+    let expected = "dbab12665d98aef021ba64953c61b0ed8a908cfb56a1c01e2fcb4b052b71a2a1";
+    assert_eq!(
+        hex::encode(AppraisalPolicy::text_digest("version = 1\n")),
+        expected
+    );
+}
+
+#[test]
+fn a_statement_is_bounded_before_it_is_read() {
+    let zeros = |bytes: usize| Statement::parse(&vec![0; bytes]);
+    assert_eq!(zeros(32 * 1024), Err(StatementError::Shape));
+    assert_eq!(zeros(32 * 1024 + 1), Err(StatementError::Bound));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Files that somebody is handed: what they look like, whom they are about, until when they count.
 
 use attestation::{
-    EndorsementKind, Kind, certificates_in_pem, inspect, published, published_names, recognise,
+    Bundle, EndorsementKind, Kind, PckAuthority, certificates_in_pem, inspect, published, published_names,
+    recognise,
 };
 use simulated::Flavor;
+use simulated::adversary::{self, Publication};
 
-use crate::support::{COLLATERAL_SECONDS, Case, NOW};
+use crate::support::{COLLATERAL_SECONDS, Case, NOW, changeable_platform};
 
 /// So many bytes that begin with these.
 fn beginning(bytes: usize, start: &[&[u8]]) -> Vec<u8> {
@@ -195,4 +197,55 @@ fn what_a_platform_publishes_is_recognised_and_names_itself() {
         assert!(dates.number.is_some() && dates.issued <= NOW && NOW < dates.until);
         assert!(issuer.is_none_or(|issuer| dates.issuer == issuer), "{dates:?}");
     }
+}
+
+#[test]
+fn a_tcb_signing_chain_is_two_certificates() {
+    let bundle = Case::new(Flavor::Tdx).bundle;
+    let kind = EndorsementKind::TdxTcbSigningChain;
+    let chain = bundle.endorsements.document(kind).expect("a chain");
+    assert_eq!(published(kind, chain), Ok(None));
+    let end = b"-----END CERTIFICATE-----\n";
+    let first = chain
+        .windows(end.len())
+        .position(|window| window == end)
+        .expect("a certificate")
+        + end.len();
+    assert!(published(kind, &chain[..first]).is_err());
+    assert!(published(kind, &[chain, &chain[..first]].concat()).is_err());
+    assert!(published(kind, b"").is_err());
+}
+
+#[test]
+fn collateral_about_something_else_is_not_published_as_of_tdx() {
+    let bundle = |publication: &Publication| -> Bundle {
+        let mut platform = changeable_platform();
+        adversary::publish(&mut platform, NOW, COLLATERAL_SECONDS, publication).expect("it is published");
+        Case::of(&platform, Flavor::Tdx).bundle
+    };
+    let reads = |publication: &Publication, kind| {
+        let bundle = bundle(publication);
+        published(kind, bundle.endorsements.document(kind).expect("a document")).is_ok()
+    };
+    let (info, identity) = (EndorsementKind::TdxTcbInfo, EndorsementKind::TdxQeIdentity);
+    let good = Publication::default();
+    assert!(reads(&good, info) && reads(&good, identity));
+    let other = Publication {
+        tcb_info_id: "SGX",
+        qe_identity_id: "QE",
+        ..good
+    };
+    assert!(!reads(&other, info) && !reads(&other, identity));
+    for (kind, from, to) in [
+        (info, "\"version\":3", "\"version\":2"),
+        (identity, "\"version\":2", "\"version\":1"),
+    ] {
+        let other = Publication {
+            rewritten: (from, to),
+            ..good
+        };
+        assert!(!reads(&other, kind), "{to}");
+    }
+    assert_eq!(PckAuthority::Platform.as_str(), "platform");
+    assert_eq!(PckAuthority::Processor.as_str(), "processor");
 }

@@ -136,6 +136,20 @@ fn each_field_of_a_simulated_report_is_checked() {
 }
 
 #[test]
+fn a_chip_id_of_turin_is_eight_bytes_and_zeros() {
+    let mut platform = changeable_platform();
+    adversary::become_turin(&mut platform, NOW, COLLATERAL_SECONDS).expect("another machine");
+    let case = Case::of(&platform, Flavor::Snp);
+    case.assert_accepted();
+    for at in [0x1a0, 0x1a7, 0x1a8, 0x1df] {
+        let mut case = case.clone();
+        case.bundle.evidence[at] ^= 1;
+        adversary::sign_report(&platform, &mut case.bundle.evidence, Domain::Simulated).expect("a signature");
+        case.assert_failed(&["snp-chip-id"]);
+    }
+}
+
+#[test]
 fn bytes_after_the_signature_must_be_zero() {
     for offset in [0x2d0, 0x2e7, 0x318, 0x32f, 0x330, 0x49f] {
         let mut case = case();
