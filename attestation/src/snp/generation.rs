@@ -64,3 +64,52 @@ impl fmt::Display for Generation {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Generation;
+
+    #[test]
+    fn a_product_is_of_one_generation() {
+        for (product, of) in [
+            ("Milan", Some(Generation::Milan)),
+            ("Milan-B0", Some(Generation::Milan)),
+            ("Genoa", Some(Generation::Genoa)),
+            ("Turin-C1", Some(Generation::Turin)),
+            ("Milano", None),
+            ("Mila", None),
+            ("milan", None),
+            ("", None),
+        ] {
+            for generation in Generation::ALL {
+                assert_eq!(
+                    generation.has_product(product),
+                    of == Some(generation),
+                    "{product}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_processor_is_of_the_generation_of_its_family_and_model() {
+        for (family, models, of) in [
+            (0x19, 0x00..=0x0f, Some(Generation::Milan)),
+            (0x19, 0x10..=0x1f, Some(Generation::Genoa)),
+            (0x19, 0x20..=0x9f, None),
+            (0x19, 0xa0..=0xaf, Some(Generation::Genoa)),
+            (0x19, 0xb0..=0xff, None),
+            (0x1a, 0x00..=0x11, Some(Generation::Turin)),
+            (0x1a, 0x12..=0xff, None),
+            (0x17, 0x00..=0xff, None),
+        ] {
+            for model in models {
+                assert_eq!(
+                    Generation::of_processor(family, model),
+                    of,
+                    "{family:#x} {model:#x}"
+                );
+            }
+        }
+    }
+}

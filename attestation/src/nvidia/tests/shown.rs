@@ -4,9 +4,10 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
+use super::authority::{chain_der, pem};
 use super::machine::Device;
 use crate::fields::Field;
-use crate::{inspect, nvidia_manifests};
+use crate::{DeviceKind, device_subject, inspect, nvidia_manifests};
 
 fn shown(device: &Device) -> Vec<(String, Option<usize>, String)> {
     let fields: Vec<Field> = inspect(&device.evidence()).expect("a report");
@@ -122,4 +123,20 @@ fn manifests_are_named_by_driver_board_and_versions() {
         assert_eq!(names(&gpu), None, "{missing}");
     }
     assert_eq!(nvidia_manifests(b"no report"), None);
+}
+
+#[test]
+fn a_gpu_is_looked_up_by_its_manifests_and_its_chip() {
+    let mut gpu = Device::hopper(1);
+    for (kind, text) in [(17, &b"G520\0"[..]), (18, b"0200\0"), (15, b"895\0")] {
+        gpu.set(kind, text);
+    }
+    let (evidence, chain) = (gpu.evidence(), chain_der(&gpu.chain));
+    let (driver, vbios) = nvidia_manifests(&evidence).expect("names");
+    let chip = crate::x509::Certificate::parse(&chain[1]).expect("a certificate");
+    let expected = format!("{driver} {vbios} {}", hex::encode(chip.serial)).into_bytes();
+    let subject = |kind, chain: &[Vec<u8>]| device_subject(kind, &evidence, pem(chain).as_bytes());
+    assert_eq!(subject(DeviceKind::NvidiaGpu, &chain), Some(expected));
+    assert_eq!(subject(DeviceKind::NvidiaSwitch, &chain), None);
+    assert_eq!(subject(DeviceKind::NvidiaGpu, &chain[..1]), None);
 }
