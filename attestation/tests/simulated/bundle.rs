@@ -1,7 +1,8 @@
 //! What ties a bundle to its reader: platform, statement, nonce, policy.
 
 use attestation::{
-    Bundle, BundleError, Nonce, PlatformTag, Role, Statement, StatementFields, endorsement_subject,
+    AppraisalPolicy, Bundle, BundleError, Nonce, PlatformTag, Role, Statement, StatementFields,
+    endorsement_subject,
 };
 use simulated::Flavor;
 
@@ -125,6 +126,32 @@ fn a_policy_that_does_not_name_simulated_evidence_refuses_it() {
         };
         assert!(failed.contains(root), "{failed:?}");
     }
+}
+
+#[test]
+fn a_root_is_refused_where_roots_are_built_in() {
+    let refused = |policy: &str| {
+        AppraisalPolicy::from_toml(policy)
+            .expect_err("a root")
+            .to_string()
+    };
+    let [snp, tdx] = FLAVORS.map(Case::new);
+    for (case, table) in [(&snp, "snp"), (&tdx, "tdx")] {
+        let real = case.policy.replace(&format!("danger.simulated.{table}"), table);
+        let error = refused(&real);
+        let key = format!("{table}.root_certificate: ");
+        assert!(error.contains(&key) && error.contains("built in"), "{error}");
+    }
+    // Nor is a root of another manufacturer one of AMD's.
+    let root = |policy: &str| {
+        let line = policy.lines().find(|line| line.starts_with("root_certificate"));
+        line.expect("a root").to_owned()
+    };
+    let error = refused(&snp.policy.replace(&root(&snp.policy), &root(&tdx.policy)));
+    assert!(
+        error.contains("danger.simulated.snp.root_certificate: its common name"),
+        "{error}"
+    );
 }
 
 #[test]

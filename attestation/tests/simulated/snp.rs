@@ -136,6 +136,29 @@ fn each_field_of_a_simulated_report_is_checked() {
 }
 
 #[test]
+fn what_a_version_does_not_have_must_be_zero() {
+    let version = |version: u8, more: &[(usize, &[u8])]| {
+        let version = [version];
+        let changes = [&[(0x000, &version[..])][..], more].concat();
+        with(&changes).policy(
+            "guest_svn_minimum",
+            "report_versions = [2, 3, 4]\nguest_svn_minimum",
+        )
+    };
+    let no_mitigations: (usize, &[u8]) = (0x1f8, &[0; 16]);
+    let no_processor: (usize, &[u8]) = (0x188, &[0; 3]);
+    for number in [3, 4] {
+        version(number, &[]).assert_failed(&["snp-reserved-zero"]);
+        version(number, &[no_mitigations]).assert_failed(&["snp-mitigations"]);
+        version(number, &[no_mitigations, (0x207, &[1])])
+            .assert_failed(&["snp-mitigations", "snp-reserved-zero"]);
+    }
+    version(2, &[no_mitigations, no_processor]).assert_failed(&["snp-mitigations"]);
+    version(2, &[no_mitigations]).assert_failed(&["snp-mitigations", "snp-reserved-zero"]);
+    version(2, &[no_processor]).assert_failed(&["snp-reserved-zero"]);
+}
+
+#[test]
 fn a_chip_id_of_turin_is_eight_bytes_and_zeros() {
     let mut platform = changeable_platform();
     adversary::become_turin(&mut platform, NOW, COLLATERAL_SECONDS).expect("another machine");
