@@ -222,9 +222,12 @@ fn load(random: &mut u64, model: &str) -> Load {
         5 => (
             "a known beginning",
             "chat/completions",
-            chat(json!({"prompt_cache_key": "soak", "messages": [
+            // Few questions, so that what is kept is all there once the deployment is warm.
+            chat(
+                json!({"prompt_cache_key": "soak", "temperature": 0, "max_tokens": 40, "messages": [
                 {"role": "user", "content": "attestation proves what runs. ".repeat(20)},
-                {"role": "assistant", "content": "yes"}, {"role": "user", "content": content}]})),
+                {"role": "assistant", "content": "yes"}, {"role": "user", "content": "what? ".repeat(1 + count as usize % 4)}]}),
+            ),
             Expected::Choices(1),
         ),
         6 => (
