@@ -3,7 +3,7 @@
 //! The hub is asked what it holds, the broker whether it would register, and only then a key is made. With a key file, a
 //! pull that was interrupted goes on with the same command; without one, what arrived is removed with its key.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -117,7 +117,7 @@ impl Job<'_> {
         &self,
         files: Vec<ArrivingFile>,
         model_id: &str,
-        out: &PathBuf,
+        out: &Path,
         owner: &OwnerSigningKey,
         key: &ModelKey,
     ) -> Result<Manifest> {
