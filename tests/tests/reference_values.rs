@@ -113,7 +113,6 @@ fn a_measured_launch_is_pasted_into_a_policy() {
     let events = measure(&["uki", &path("image"), "--table", "tdx"]);
     AppraisalPolicy::from_toml(&pasted("policy.toml", &events, &[])).expect("a policy");
     let whole = measure(&[
-        "--json",
         "tdx",
         "--firmware",
         &firmware,
@@ -121,6 +120,7 @@ fn a_measured_launch_is_pasted_into_a_policy() {
         "4G",
         "--uki",
         &path("image"),
+        "--json",
     ]);
     let whole: serde_json::Value = serde_json::from_str(&whole).expect("JSON");
     for key in ["rtmr1_events", "rtmr2_events"] {
