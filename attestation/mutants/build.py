@@ -1,0 +1,92 @@
+"""build.py MUTANTS SOURCE OUT FILES: builds the test programs with all mutants of the files that FILES matches.
+
+MUTANTS is what `cargo mutants --list --json` printed. A mutant whose code does not compile is left out of the next
+attempt, until the rest compiles. Writes OUT/programs.json: the programs, and each function with its mutants.
+"""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from switch import copy, switched
+
+ATTEMPTS = 25
+CARGO = ["cargo", "test", "--no-run", "--release", "--locked", "-p", "adyton-attestation", "--lib", "--tests",
+         "--message-format=json"]
+
+
+def digest(source):
+    """Of what verdicts depend on: they hold for these sources and tests alone."""
+    listed = ["git", "-C", str(source), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--",
+              "attestation", "Cargo.lock", "rust-toolchain.toml"]
+    names = sorted(n for n in subprocess.check_output(listed, text=True).split("\0") if n and (source / n).is_file())
+    whole = hashlib.sha256()
+    for name in names:
+        if not name.startswith("attestation/mutants/") and not name.endswith(".md"):
+            whole.update(f"{name}\0{hashlib.sha256((source / name).read_bytes()).hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def faults(messages, lines):
+    """The mutants that the compiler's errors stand in, each with the error; and the errors that stand in none."""
+    bad, other = {}, []
+    for message in messages:
+        if message.get("reason") != "compiler-message" or message["message"]["level"] != "error":
+            continue
+        error, hit = message["message"], False
+        for span in [s for s in error["spans"] if s["is_primary"]] or error["spans"]:
+            while span.get("expansion") and span["file_name"] not in lines:
+                span = span["expansion"]["span"]
+            for first, last, mutant in lines.get(span["file_name"], []):
+                if first <= span["line_start"] <= last:
+                    bad[mutant], hit = error["message"], True
+        if not hit and error["spans"]:
+            other.append(error["rendered"])
+    return bad, other
+
+
+def main():
+    listing, source, out, files = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+    mutants = json.loads(listing.read_text(encoding="utf-8"))
+    for number, mutant in enumerate(mutants, 1):
+        mutant["id"] = number
+    names = {m["id"]: m["name"] for m in mutants}
+    others = {m["id"] for m in mutants if not re.search(files, m["file"])}
+    if len(others) == len(mutants):
+        raise SystemExit(f"no file with mutants matches {files}")
+    sources = digest(source)
+    known = out / "does-not-compile.json"
+    failed = {}
+    if known.exists() and (kept := json.loads(known.read_text(encoding="utf-8")))["sources"] == sources:
+        failed = {int(i): error for i, error in kept["mutants"].items()}
+    for _ in range(ATTEMPTS):
+        changed, functions, lines = switched(mutants, source, others | set(failed), out / "keys")
+        copy(source, out / "tree", changed)
+        env = dict(os.environ, CARGO_TARGET_DIR=str(out / "target"))
+        run = subprocess.run(CARGO, cwd=out / "tree", env=env, capture_output=True, text=True, check=False)
+        messages = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+        if run.returncode == 0:
+            break
+        bad, other = faults(messages, lines)
+        print(f"{len(bad)} mutants more do not compile", flush=True)
+        if not bad:
+            raise SystemExit("\n".join(other) or run.stderr[-3000:])
+        failed.update(bad)
+        known.write_text(json.dumps({"sources": sources, "mutants": failed}), encoding="utf-8")
+    else:
+        raise SystemExit(f"does not compile after {ATTEMPTS} attempts")
+    programs = {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}
+    (out / "keys").mkdir(exist_ok=True)
+    built = {"sources": sources, "programs": programs, "functions": functions, "names": names,
+             "failed": {i: e for i, e in failed.items() if i not in others},
+             "chosen": sorted(set(names) - others)}
+    built["build"] = hashlib.sha256(json.dumps([sources, functions]).encode()).hexdigest()
+    (out / "programs.json").write_text(json.dumps(built), encoding="utf-8")
+    print(f"{len(built['chosen'])} mutants in {len(programs)} test programs; {len(built['failed'])} do not compile")
+
+
+main()
