@@ -47,9 +47,13 @@ download() {
     command -v apt-get >/dev/null 2>&1 || { say "apt-get is needed to fetch $name $version of Debian"; return 1; }
     # shellcheck disable=SC2016
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | head -n 1)
+    [ -n "$mirror" ] || {
+        say "apt knows no mirror of Debian: name one in its sources and run apt-get update"
+        return 1
+    }
     mkdir -p "$state/lists/partial"
-    printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
-        "${mirror:-http://deb.debian.org/debian}" "$suite" >"$state/sources.list"
+    printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$mirror" "$suite" \
+        >"$state/sources.list"
     options=(-qq -o "Dir::Etc::SourceList=$state/sources.list" -o Dir::Etc::SourceParts=/dev/null
         -o "Dir::State::lists=$state/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root)
     [ -n "$(find "$state/lists" -name '*Packages*')" ] || apt-get "${options[@]}" update >&2
