@@ -52,19 +52,7 @@ fn text(path: &std::path::Path) -> String {
 }
 
 fn base(line: &mut CommandLine, config: &ConfidentialVmConfig) {
-    line.properties("name", Properties::of("adyton").with("debug-threads", "on"));
-    line.flag("nodefaults");
-    line.flag("no-user-config");
-    line.flag("no-reboot");
-    line.option("display", "none");
-    line.properties(
-        "sandbox",
-        Properties::of("on")
-            .with("obsolete", "deny")
-            .with("elevateprivileges", "deny")
-            .with("spawn", "deny")
-            .with("resourcecontrol", "deny"),
-    );
+    line.begin_guest(Properties::of("adyton").with("debug-threads", "on"));
     line.option("accel", "kvm");
     line.option("smp", config.vcpus.to_string());
     line.option("m", format!("{}M", config.memory_mib));

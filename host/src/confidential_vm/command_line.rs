@@ -18,6 +18,24 @@ impl CommandLine {
         }
     }
 
+    /// Adds what every guest of ours begins with: a name, no device but those that are asked for, no second start inside
+    /// the same process, no display, and QEMU's own sandbox.
+    pub fn begin_guest(&mut self, name: Properties) {
+        self.properties("name", name);
+        self.flag("nodefaults");
+        self.flag("no-user-config");
+        self.flag("no-reboot");
+        self.option("display", "none");
+        self.properties(
+            "sandbox",
+            Properties::of("on")
+                .with("obsolete", "deny")
+                .with("elevateprivileges", "deny")
+                .with("spawn", "deny")
+                .with("resourcecontrol", "deny"),
+        );
+    }
+
     /// Adds an option without a value.
     pub fn flag(&mut self, name: &str) {
         self.options.push((format!("-{name}"), None));

@@ -15,19 +15,7 @@ pub(super) fn command_line(config: &SimulatedVmConfig) -> CommandLine {
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned(); // UTF-8 was checked with the configuration
     let socket = |name: &str| text(&config.run_directory.join(name));
     let mut line = CommandLine::new(&text(&config.qemu));
-    line.properties("name", Properties::of("adyton-simulated"));
-    line.flag("nodefaults");
-    line.flag("no-user-config");
-    line.flag("no-reboot");
-    line.option("display", "none");
-    line.properties(
-        "sandbox",
-        Properties::of("on")
-            .with("obsolete", "deny")
-            .with("elevateprivileges", "deny")
-            .with("spawn", "deny")
-            .with("resourcecontrol", "deny"),
-    );
+    line.begin_guest(Properties::of("adyton-simulated"));
     line.option("accel", "tcg");
     line.properties(
         "machine",
