@@ -4,7 +4,7 @@
 target_folder="${CARGO_TARGET_DIR:-$PWD/target}"
 image_folder="${ADYTON_IMAGE_DIR:-$PWD/target/image}"
 # shellcheck disable=SC2034
-image_packages="$image_folder/packages/root"
+image_packages="$image_folder/packages/unpacked"
 image_tool="$target_folder/release/adyton-image"
 target=x86_64-unknown-linux-gnu
 
@@ -21,7 +21,7 @@ need_image_packages() {
         return
     fi
     rm -rf "$folder"
-    mkdir -p "$folder/root"
+    mkdir -p "$folder/unpacked"
     while read -r suite name version digest; do
         download "$folder" "$suite" "$name" "$version"
         file=$(find "$folder" -maxdepth 1 -name "${name}_*.deb")
@@ -29,12 +29,12 @@ need_image_packages() {
             say "$name $version is not the package that enclave/image/policy.toml names"
             return 1
         fi
-        dpkg-deb --extract "$file" "$folder/root"
+        dpkg-deb --extract "$file" "$folder/unpacked"
     done < <("$image_tool" packages)
     # Modules are signed as they are inside their compression.
     while read -r path; do
-        if [ ! -f "$folder/root/$path" ] && [ -f "$folder/root/$path.xz" ]; then
-            xz --decompress "$folder/root/$path.xz"
+        if [ ! -f "$folder/unpacked/$path" ] && [ -f "$folder/unpacked/$path.xz" ]; then
+            xz --decompress "$folder/unpacked/$path.xz"
         fi
     done < <("$image_tool" files)
     "$image_tool" packages >"$ready"
@@ -74,8 +74,8 @@ need_firmware() {
         file=$(find "$folder" -maxdepth 1 -name 'ovmf-generic_*.deb')
         printf '05c1593998ba58700ff86c062bde306321af1f5a2943ea9ceef6c2332f3f3374  %s\n' "$file" |
             sha256sum --check --quiet || { say "ovmf-generic is another package than the one that is pinned"; return 1; }
-        dpkg-deb --extract "$file" "$folder/root"
-        cp "$folder/root/usr/share/ovmf/OVMF.fd" "$folder/OVMF.fd"
+        dpkg-deb --extract "$file" "$folder/unpacked"
+        cp "$folder/unpacked/usr/share/ovmf/OVMF.fd" "$folder/OVMF.fd"
     fi
     cp "$folder/OVMF.fd" "$1"
 }

@@ -52,7 +52,7 @@ int main(void) {
 fn packages() -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/image");
     let folder = std::env::var_os("ADYTON_IMAGE_DIR").map_or_else(default, PathBuf::from);
-    folder.join("packages/root")
+    folder.join("packages/unpacked")
 }
 
 /// Stopped when the test ends, however it ends.
