@@ -9,7 +9,9 @@ use simulated::adversary::{self, Document};
 use crate::support::{COLLATERAL_AGE_SECONDS, Case, DAY, NOW, changeable_platform};
 
 /// When the document in question begins, and for how long it is valid.
-const FROM: UnixTime = UnixTime::from_seconds(NOW.seconds() + 3 * DAY);
+fn begin() -> UnixTime {
+    NOW.plus_seconds(3 * DAY)
+}
 const SECONDS: u64 = 2 * DAY;
 
 fn earlier(moment: UnixTime, seconds: u64) -> UnixTime {
@@ -19,14 +21,14 @@ fn earlier(moment: UnixTime, seconds: u64) -> UnixTime {
 /// Reissues one document with a time of its own, and asserts what fails around both ends.
 fn assert_bounds(flavor: Flavor, document: Document, before: &[&str], after: &[&str]) {
     let mut platform = changeable_platform();
-    adversary::reissue(&mut platform, document, FROM, SECONDS).expect("it is issued");
+    adversary::reissue(&mut platform, document, begin(), SECONDS).expect("it is issued");
     let case = Case::of(&platform, flavor);
-    let until = FROM.plus_seconds(SECONDS);
+    let until = begin().plus_seconds(SECONDS);
     for (moment, clauses) in [
-        (earlier(FROM, DAY), before),
-        (earlier(FROM, 1), before),
-        (FROM, &[]),
-        (FROM.plus_seconds(1), &[]),
+        (earlier(begin(), DAY), before),
+        (earlier(begin(), 1), before),
+        (begin(), &[]),
+        (begin().plus_seconds(1), &[]),
         (earlier(until, 1), &[]),
         (until, &[]),
         (until.plus_seconds(1), after),
