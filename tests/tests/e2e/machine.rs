@@ -111,7 +111,7 @@ impl Launch<'_> {
 enum End {
     /// The broker refuses: a clause of the appraisal fails.
     Refused(&'static str),
-    /// The machine halts: a line of its boot log.
+    /// The machine halts, and its init or its engine says why.
     Halted(&'static str),
 }
 
@@ -199,7 +199,7 @@ const TAMPERINGS: [Tampering; 12] = [
                 fs::write(&segment, bytes).expect("ours");
             });
         },
-        End::Halted("engine ended"),
+        End::Halted("bit-flipped"),
     ),
     (
         "config",
@@ -269,7 +269,9 @@ impl Outcome {
     fn is(&self, end: End) -> bool {
         let as_expected = match end {
             End::Refused(_) => self.is_refused(),
-            End::Halted(line) => !self.is_refused() && self.boot_log.contains(line),
+            End::Halted(line) => {
+                !self.is_refused() && (self.boot_log.contains(line) || self.said.contains(line))
+            }
         };
         as_expected && !self.serves()
     }
@@ -368,9 +370,6 @@ fn the_main_job_in_a_machine_and_twelve_tamperings() {
     let found = succeed(check.arg("check-booted").arg(state.join("log/boot.log")));
     assert!(found.contains("PASS") && !found.contains("FAIL"), "{found}");
 
-    let log = state.join("audit/releases.jsonl");
-    assert_eq!(refused_clauses(&log), [""; 0]);
-
     let next = Mutex::new(TAMPERINGS.iter());
     let faults = Mutex::new(Vec::new());
     let expected: BTreeSet<_> = TAMPERINGS
@@ -409,9 +408,12 @@ fn the_main_job_in_a_machine_and_twelve_tamperings() {
     });
     let faults = faults.into_inner().expect("no panic");
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
-    let clauses: BTreeSet<_> = refused_clauses(&log).into_iter().collect();
-    assert_eq!(clauses, expected);
-
     // The broker that refused them all still serves whom it should.
     assert_eq!(ask(&deployment, QUESTION).trim(), written_answer(QUESTION));
+    let folder = deployment.stop();
+    let clauses: BTreeSet<_> = refused_clauses(&state.join("audit/releases.jsonl"))
+        .into_iter()
+        .collect();
+    assert_eq!(clauses, expected);
+    drop(folder);
 }
