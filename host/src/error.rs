@@ -95,7 +95,9 @@ impl HostError {
             Self::Listen { .. } => "another process has the port: stop it or choose another address",
             Self::Io { .. } => "check that the path exists and that this user may use it",
             Self::Tls(_) => "certificate and private key must be PEM and belong together",
-            Self::EnclaveEnded { .. } => "its last lines are in enclave.stderr in the log folder",
+            Self::EnclaveEnded { .. } => {
+                "its last lines are in enclave.stderr in the log folder, a machine's in boot.log in its run directory"
+            }
             Self::EnclaveSilent { .. } => {
                 "look at enclave.stderr in the log folder, or raise enclave.start_seconds_max"
             }

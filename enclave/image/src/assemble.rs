@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `vmlinuz` | the kernel, as the package has it |
 //! | `initrd.cpio` | the binary as `/init`, modules in load order, nothing else |
-//! | `cmdline` | the kernel's command line, without a line break |
-//! | `adyton.efi` | the three in one, behind systemd's stub |
+//! | `cmdline` | the command line of a direct boot, without a line break |
+//! | `adyton.efi` | kernel, initrd and the command line of a boot from disk in one, behind systemd's stub |
 //! | `manifest.json`, `sbom.json` | every file; every component |
 
 use std::{fs, path::Path};
@@ -16,7 +16,7 @@ use crate::{
     cpio::{self, Entry, Tree},
     manifest::{FileLine, Manifest},
     pe::{Section, unify},
-    policy::{Policy, Variant},
+    policy::{Boot, Policy, Variant},
     sbom,
 };
 
@@ -54,35 +54,8 @@ pub fn assemble(policy: &Policy, inputs: &Inputs<'_>) -> anyhow::Result<Artifact
     let initrd = cpio::write(&tree);
     let kernel = read(&policy.kernel.image)?;
     let stub = read(&policy.kernel.stub)?;
-    let command_line = policy.command_line.of(inputs.variant);
-    let release = format!(
-        "ID=adyton\nNAME=Adyton\nPRETTY_NAME=\"Adyton {version} ({variant})\"\nVERSION_ID={version}\nVARIANT_ID={variant}\n",
-        version = env!("CARGO_PKG_VERSION"),
-        variant = inputs.variant.as_str(),
-    );
-    let sections = [
-        Section {
-            name: ".osrel",
-            contents: release.as_bytes(),
-        },
-        Section {
-            name: ".uname",
-            contents: policy.kernel.release.as_bytes(),
-        },
-        Section {
-            name: ".cmdline",
-            contents: command_line.as_bytes(),
-        },
-        Section {
-            name: ".initrd",
-            contents: &initrd,
-        },
-        Section {
-            name: ".linux",
-            contents: &kernel,
-        },
-    ];
-    let unified = unify(&stub, &sections).map_err(anyhow::Error::msg)?;
+    let unified = unified(policy, inputs.variant, &stub, &kernel, &initrd)?;
+    let command_line = policy.command_line.of(inputs.variant, Boot::Direct);
     let mut artifacts = vec![
         ("vmlinuz", kernel),
         ("initrd.cpio", initrd),
@@ -98,6 +71,34 @@ pub fn assemble(policy: &Policy, inputs: &Inputs<'_>) -> anyhow::Result<Artifact
     artifacts.push(("manifest.json", line(serde_json::to_string_pretty(&manifest)?)));
     artifacts.push(("sbom.json", line(serde_json::to_string_pretty(&bill)?)));
     Ok(artifacts)
+}
+
+/// The unified image: what firmware boots from a disk.
+///
+/// # Errors
+/// When the stub has no room for the sections.
+pub fn unified(
+    policy: &Policy,
+    variant: Variant,
+    stub: &[u8],
+    kernel: &[u8],
+    initrd: &[u8],
+) -> anyhow::Result<Vec<u8>> {
+    let command_line = policy.command_line.of(variant, Boot::Unified);
+    let release = format!(
+        "ID=adyton\nNAME=Adyton\nPRETTY_NAME=\"Adyton {version} ({variant})\"\nVERSION_ID={version}\nVARIANT_ID={variant}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        variant = variant.as_str(),
+    );
+    let sections = [
+        (".osrel", release.as_bytes()),
+        (".uname", policy.kernel.release.as_bytes()),
+        (".cmdline", command_line.as_bytes()),
+        (".initrd", initrd),
+        (".linux", kernel),
+    ]
+    .map(|(name, contents)| Section { name, contents });
+    unify(stub, &sections).map_err(anyhow::Error::msg)
 }
 
 fn line(text: String) -> Vec<u8> {
@@ -122,6 +123,8 @@ fn tree(
         "time-floor".to_owned(),
         Entry::File(0o444, format!("{}\n", policy.time.floor).into_bytes()),
     );
+    let devices = policy.presented.pci_devices.join("\n") + "\n";
+    tree.insert("pci-devices".to_owned(), Entry::File(0o444, devices.into_bytes()));
     for (number, file) in policy.modules.files.iter().enumerate() {
         let contents = read(&format!("{}/{file}", policy.kernel.modules))?;
         tree.insert(module_path(number, file), Entry::File(0o444, contents));

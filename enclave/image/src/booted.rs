@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     check::Finding,
-    policy::{Policy, Variant},
+    policy::{Boot, Policy, Variant},
 };
 
 /// What stands before the document.
@@ -66,7 +66,7 @@ pub fn check(policy: &Policy, log: &str) -> anyhow::Result<Vec<Finding>> {
     let inventory: Inventory = serde_json::from_str(line).context("the inventory in the boot log")?;
     let rules = &policy.booted;
 
-    let expected = policy.command_line.of(Variant::Simulated);
+    let expected = policy.command_line.of(Variant::Simulated, Boot::Direct);
     // The firmware says where the initrd is, in a word of its own; the kernel's EFI stub looks at nothing else of it.
     let words: Vec<_> = inventory
         .command_line
@@ -169,7 +169,7 @@ mod tests {
         let policy = Policy::of_this_version().expect("it parses");
         let sysctl: BTreeMap<_, _> = SYSCTL.iter().map(|(name, values)| (*name, values[0])).collect();
         let mut inventory = serde_json::json!({
-            "command_line": policy.command_line.of(Variant::Simulated),
+            "command_line": policy.command_line.of(Variant::Simulated, Boot::Direct),
             "lockdown": "none integrity [confidentiality]",
             "modules": ["tsm", "configfs"],
             "inet_sockets": [],

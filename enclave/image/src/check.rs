@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 use anyhow::Context as _;
 
 use crate::{
-    assemble::{has_interpreter, module_path},
+    assemble::{has_interpreter, module_path, unified},
     cpio::{self, Entry, Tree},
     manifest::{FORMAT, FileLine, Manifest, lines},
-    policy::{Policy, ShutBy, Variant},
+    policy::{Boot, Policy, ShutBy, Variant},
 };
 
 /// One thing that was looked at.
@@ -73,6 +73,7 @@ pub fn check(policy: &Policy, folder: &Path, packages: &Path) -> anyhow::Result<
     let options =
         String::from_utf8(read(&packages.join(&policy.kernel.options))?).context("kernel options")?;
     let kernel = read(&packages.join(&policy.kernel.image))?;
+    let stub = read(&packages.join(&policy.kernel.stub))?;
 
     let mut findings = vec![
         Finding::new(
@@ -90,6 +91,14 @@ pub fn check(policy: &Policy, folder: &Path, packages: &Path) -> anyhow::Result<
         Finding::new(
             "command line is the policy's",
             command_line_faults(policy, line, variant),
+        ),
+        Finding::new(
+            "unified image is these, with the policy's command line for disks",
+            if of("adyton.efi")? == unified(policy, variant, &stub, &kernel, initrd)? {
+                vec![]
+            } else {
+                vec!["it differs".to_owned()]
+            },
         ),
         Finding::new("files are those of the policy", file_faults(policy, &tree)),
         Finding::new(
@@ -144,7 +153,7 @@ fn command_line_faults(policy: &Policy, line: &str, variant: Variant) -> Vec<Str
         .into_iter()
         .map(|word| format!("has the forbidden word {word}"))
         .collect();
-    if line != policy.command_line.of(variant) {
+    if line != policy.command_line.of(variant, Boot::Direct) {
         faults.push(format!("it is {line:?}"));
     }
     faults
@@ -307,7 +316,9 @@ mod tests {
                 "{faults:?}"
             );
         }
-        assert!(faults.contains(&"time-floor is missing".to_owned()));
+        for path in ["time-floor", "pci-devices"] {
+            assert!(faults.contains(&format!("{path} is missing")), "{faults:?}");
+        }
         assert_eq!(name_faults(&policy(), &tree), ["bin/busybox"]);
     }
 
@@ -325,7 +336,7 @@ mod tests {
             .iter()
             .map(|option| format!("CONFIG_{option}\n"))
             .collect();
-        let line = policy().command_line.of(Variant::Release);
+        let line = policy().command_line.of(Variant::Release, Boot::Unified);
         assert_eq!(findings(&good, &line), [""; 0]);
         assert_eq!(
             findings(&good.replace("SECURITY_LANDLOCK=y", "SECURITY_LANDLOCK=m"), &line),

@@ -41,6 +41,8 @@ pub struct Policy {
     pub kernel_options: KernelOptions,
     /// Paths of the initrd.
     pub files: Files,
+    /// What the host may present to the guest.
+    pub presented: Presented,
     /// What the booted guest may show.
     pub booted: Booted,
     /// What is known of time.
@@ -92,20 +94,36 @@ pub struct Modules {
 #[serde(deny_unknown_fields)]
 pub struct CommandLine {
     common: Vec<String>,
+    direct: Vec<String>,
     release: Vec<String>,
     simulated: Vec<String>,
     forbidden: Vec<String>,
     forbidden_release: Vec<String>,
 }
 
+/// How the kernel is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boot {
+    /// By QEMU, which gives kernel, initrd and command line to the firmware.
+    Direct,
+    /// From a disk, as the unified image.
+    Unified,
+}
+
 impl CommandLine {
-    /// The line of a variant.
-    pub fn of(&self, variant: Variant) -> String {
+    /// The line of a variant for a way of starting it.
+    pub fn of(&self, variant: Variant, boot: Boot) -> String {
+        let direct = match boot {
+            Boot::Direct => self.direct.as_slice(),
+            Boot::Unified => &[],
+        };
         let own = match variant {
             Variant::Release => &self.release,
             Variant::Simulated => &self.simulated,
         };
-        [self.common.as_slice(), own.as_slice()].concat().join(" ")
+        [self.common.as_slice(), direct, own.as_slice()]
+            .concat()
+            .join(" ")
     }
 
     /// Words of `line` that are forbidden in `variant`.
@@ -182,6 +200,14 @@ pub struct Files {
     pub initrd_bytes_max: u64,
 }
 
+/// What the host may present to the guest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Presented {
+    /// Devices on the PCI bus: `vendor:device` in hexadecimal, a star for each device of a vendor.
+    pub pci_devices: Vec<String>,
+}
+
 /// What the booted guest may show.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -226,9 +252,22 @@ mod tests {
     fn the_policy_is_one_and_its_own_command_lines_pass() {
         let policy = Policy::of_this_version().expect("it parses");
         for variant in [Variant::Release, Variant::Simulated] {
-            let line = policy.command_line.of(variant);
-            assert_eq!(policy.command_line.forbidden_in(&line, variant), [""; 0]);
-            assert!(line.len() < 2048 && line.starts_with("rdinit=/init "));
+            for boot in [Boot::Direct, Boot::Unified] {
+                let line = policy.command_line.of(variant, boot);
+                assert_eq!(policy.command_line.forbidden_in(&line, variant), [""; 0]);
+                assert!(line.len() < 2048 && line.starts_with("rdinit=/init "));
+                assert_eq!(line.contains("acpi_no_static_ssdt"), boot == Boot::Direct);
+            }
+        }
+        for device in &policy.presented.pci_devices {
+            let digits =
+                |id: &str| id.len() == 4 && id.bytes().all(|byte| b"0123456789abcdef".contains(&byte));
+            let (vendor, device) = device.split_once(':').expect("vendor:device");
+            assert!(
+                digits(vendor) && (device == "*" || digits(device)),
+                "{vendor}:{device}"
+            );
+            assert!(vendor != "1af4" || device >= "1041", "legacy virtio: {device}");
         }
         for shut in &policy.kernel_options.shut {
             assert_eq!(shut.word.is_some(), shut.by == ShutBy::Word, "{shut:?}");

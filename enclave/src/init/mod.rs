@@ -1,7 +1,8 @@
 //! The first process of the measured image, and the only one beside the engine.
 //!
 //! 1. [`system`]: mounts, modules, and settings of the kernel that cannot be taken back.
-//! 2. [`clock`](system::check_clock): a clock before the image's own time is refused.
+//! 2. [`presented`], and [`clock`](system::check_clock): a device or an ACPI table with code that the image does not
+//!    know is refused, and a clock before the image's own time.
 //! 3. [`supply`]: configuration and sealed model, from the host's disk into memory. Neither is trusted: the
 //!    configuration's digest is in the identity statement, the model is signed by its owner.
 //! 4. The engine starts as a child of its own: empty environment, one fixed command line, confined (`crate::confine`).
@@ -11,6 +12,7 @@
 
 mod inventory;
 mod link;
+mod presented;
 mod supply;
 mod system;
 
@@ -62,6 +64,7 @@ fn boot(image: &Image) -> Result<()> {
     image.say("started");
     system::load_modules()?;
     system::shut()?;
+    presented::check()?;
     system::check_clock()?;
     let run = Path::new(RUN);
     supply::unpack(&mut supply::disk()?, run)?;

@@ -1,9 +1,9 @@
 //! QEMU's command line: the devices of a confidential machine, without what makes it confidential.
 //!
-//! Emulation has no AVX worth using: fused multiply-add there is three orders of magnitude slower than SSE2, so those
+//! Where there is no KVM, QEMU emulates the processor. Emulation has no AVX worth using: fused multiply-add there is three orders of magnitude slower than SSE2, so those
 //! features are off and the engine takes its SSE2 path.
 
-use super::config::SimulatedVmConfig;
+use super::{accelerator::Accelerator, config::SimulatedVmConfig};
 use crate::confidential_vm::{CommandLine, Properties, arguments::CONTROL_SOCKET};
 
 /// Socket of the host channel, in the run directory.
@@ -11,12 +11,16 @@ pub(super) const CHANNEL_SOCKET: &str = "channel.sock";
 /// Socket of the security processor.
 pub(super) const PROCESSOR_SOCKET: &str = "processor.sock";
 
-pub(super) fn command_line(config: &SimulatedVmConfig) -> CommandLine {
+pub(super) fn command_line(config: &SimulatedVmConfig, accelerator: Accelerator) -> CommandLine {
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned(); // UTF-8 was checked with the configuration
     let socket = |name: &str| text(&config.run_directory.join(name));
     let mut line = CommandLine::new(&text(&config.qemu));
     line.begin_guest(Properties::of("adyton-simulated"));
-    line.option("accel", "tcg");
+    let (accelerator, processor) = match accelerator {
+        Accelerator::Kvm => ("kvm", "host"),
+        Accelerator::Tcg => ("tcg", "max,avx=off,avx2=off,fma=off"),
+    };
+    line.option("accel", accelerator);
     line.properties(
         "machine",
         Properties::of("q35")
@@ -24,7 +28,7 @@ pub(super) fn command_line(config: &SimulatedVmConfig) -> CommandLine {
             .with("smm", "off")
             .with("vmport", "off"),
     );
-    line.option("cpu", "max,avx=off,avx2=off,fma=off");
+    line.option("cpu", processor);
     line.option("smp", config.vcpus.to_string());
     line.option("m", format!("{}M", config.memory_mib));
     line.option("bios", text(&config.firmware));
@@ -72,4 +76,37 @@ pub(super) fn command_line(config: &SimulatedVmConfig) -> CommandLine {
     );
     line.option("serial", "chardev:console0");
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accelerator_decides_the_processor_and_nothing_else() {
+        let config: SimulatedVmConfig = toml::from_str(
+            "firmware = '/f'\nkernel = '/k'\ninitrd = '/i'\ncommand_line = 'quiet'\nsupply = '/s'\n\
+             processor = '/p'\nplatform = '/q'\nrun_directory = '/r'\n",
+        )
+        .expect("a configuration");
+        let lines = |accelerator| -> Vec<String> {
+            let line = command_line(&config, accelerator).to_string();
+            line.lines()
+                .map(|line| line.trim_end_matches(" \\").trim().to_owned())
+                .collect()
+        };
+        let (kvm, tcg) = (lines(Accelerator::Kvm), lines(Accelerator::Tcg));
+        let only = |these: &[String], others: &[String]| -> Vec<String> {
+            these
+                .iter()
+                .filter(|line| !others.contains(line))
+                .cloned()
+                .collect()
+        };
+        assert_eq!(only(&kvm, &tcg), ["-accel kvm", "-cpu host"]);
+        assert_eq!(
+            only(&tcg, &kvm),
+            ["-accel tcg", "-cpu max,avx=off,avx2=off,fma=off"]
+        );
+    }
 }

@@ -7,8 +7,9 @@
 //! 2. A SIMULATED security processor is told that measurement and signs reports with it: a program of its own, because
 //!    its keys are linked in no release binary (I8). The guest reaches it over a port of virtio-serial.
 //! 3. The host channel is a second port, with many streams in it ([`channel`]).
-//! 4. QEMU emulates the processor. It is supervised as a confidential machine is.
+//! 4. QEMU runs it with KVM where that works, and emulates the processor where not. It is supervised as a confidential machine is.
 
+mod accelerator;
 mod arguments;
 mod channel;
 pub mod config;
@@ -31,7 +32,7 @@ pub use measure::measure;
 
 /// QEMU's command line for the machine.
 pub fn command_line(config: &config::SimulatedVmConfig) -> CommandLine {
-    arguments::command_line(config)
+    arguments::command_line(config, accelerator::Accelerator::of_this_machine())
 }
 
 /// Launches the machine, and keeps it running until `stop` turns true.
@@ -45,7 +46,7 @@ pub async fn launch(
     stop: watch::Receiver<bool>,
 ) -> Result<(), HostError> {
     let vm = config.simulated_vm()?;
-    let line = arguments::command_line(vm);
+    let line = command_line(vm);
     let _channel = channel::open(vm, &config.channel.directory, stop.clone())?;
     let run = vm.run();
     let processor = || async { processor::start(vm, measure(vm)?).await };

@@ -5,5 +5,6 @@
 
 mod canaries;
 mod clients;
+mod machine;
 mod main_job;
 mod state_directory;

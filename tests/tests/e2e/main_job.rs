@@ -5,7 +5,7 @@ use std::{io::Write, process::Stdio};
 use harness::deployment::{Deployment, processes, succeed, told};
 use serde_json::Value;
 
-const QUESTION: &str = "What does remote attestation prove?";
+pub(crate) const QUESTION: &str = "What does remote attestation prove?";
 
 /// The written answer to a question of the sample model.
 pub(crate) fn written_answer(question: &str) -> String {
@@ -21,7 +21,8 @@ pub(crate) fn written_answer(question: &str) -> String {
     found["answer"].as_str().expect("a text").to_owned()
 }
 
-fn ask(deployment: &Deployment, prompt: &str) -> String {
+/// The answer of `adyton chat`.
+pub(crate) fn ask(deployment: &Deployment, prompt: &str) -> String {
     let mut child = deployment
         .adyton()
         .args(["chat", "-"])
