@@ -35,6 +35,7 @@ mod provisioning;
 mod serving;
 mod status;
 mod transport;
+mod wiping;
 
 pub use error::{EnclaveError, Result};
 pub use process::run;

@@ -363,7 +363,31 @@ fn no_untrusted_party_holds_a_canary_and_a_leak_would_be_found() {
         "the enclave served to the end"
     );
 
+    nothing_of_an_answered_request_stays(&host, &deployment, &planted);
     leaks_are_found(&host, untrusted.path(), &planted);
+}
+
+/// The enclave itself: what it is configured with is in its memory, what it has answered is not.
+fn nothing_of_an_answered_request_stays(host: &TappedHost, deployment: &Deployment, planted: &Planted) {
+    let config =
+        std::fs::read_to_string(deployment.state().join("config/enclave.toml")).expect("written by up");
+    let config: toml::Table = config.parse().expect("TOML");
+    let owner = hex::decode(config["owner_key"].as_str().expect("a text")).expect("hex");
+    let search = |canaries: &[Canary]| -> Vec<&str> {
+        let (hits, extent) =
+            search_process("adyton-enclave", host.enclave_pid, canaries).expect("the test may read it");
+        assert!(extent.bytes > 16 << 20, "{extent:?}");
+        hits.iter().map(|hit| hit.canary).collect()
+    };
+    assert_eq!(
+        search(&[Canary::new("owner", &owner)]),
+        ["owner"],
+        "the enclave's memory is searched"
+    );
+    let of_requests = ["prompt", "completion", "token", "token identity"];
+    let mut held = search(&planted.canaries);
+    held.retain(|name| of_requests.contains(name));
+    assert_eq!(held, [""; 0], "what the enclave still holds");
 }
 
 /// The positive control: a log line, a body that was never sealed, a key in a file, weights in a file.

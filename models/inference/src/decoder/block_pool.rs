@@ -1,8 +1,8 @@
 //! A fixed number of cache blocks for all sequences of an engine.
 //!
 //! Wiping: a block is overwritten with zeros when it is dropped, whoever holds it then, and only zeros are handed out.
-//! Activations of a step (hidden states, scores, logits inside the tensor library) are freed without being overwritten;
-//! the enclave's allocator is the place for that.
+//! Activations of a step (hidden states, scores, logits inside the tensor library) are overwritten by the enclave's
+//! allocator when they are freed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
