@@ -19,16 +19,17 @@ CARGO = ["cargo", "test", "--no-run", "--release", "--locked", "-p", "adyton-att
          "--message-format=json"]
 
 
-def digest(source):
-    """Of what verdicts depend on: they hold for these sources and tests alone."""
+def digest(source, mutated):
+    """Of the files that are mutated, and of all else that verdicts depend on: tests, fixtures, dependencies."""
     listed = ["git", "-C", str(source), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--",
               "attestation", "Cargo.lock", "rust-toolchain.toml"]
     names = sorted(n for n in subprocess.check_output(listed, text=True).split("\0") if n and (source / n).is_file())
-    whole = hashlib.sha256()
+    sources, tests = hashlib.sha256(), hashlib.sha256()
     for name in names:
         if not name.startswith("attestation/mutants/") and not name.endswith(".md"):
+            whole = sources if name in mutated else tests
             whole.update(f"{name}\0{hashlib.sha256((source / name).read_bytes()).hexdigest()}\n".encode())
-    return whole.hexdigest()
+    return sources.hexdigest(), tests.hexdigest()
 
 
 def faults(messages, lines):
@@ -58,7 +59,7 @@ def main():
     others = {m["id"] for m in mutants if not re.search(files, m["file"])}
     if len(others) == len(mutants):
         raise SystemExit(f"no file with mutants matches {files}")
-    sources = digest(source)
+    sources, tests = digest(source, {m["file"] for m in mutants})
     known = out / "does-not-compile.json"
     failed = {}
     if known.exists() and (kept := json.loads(known.read_text(encoding="utf-8")))["sources"] == sources:
@@ -81,10 +82,10 @@ def main():
         raise SystemExit(f"does not compile after {ATTEMPTS} attempts")
     programs = {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}
     (out / "keys").mkdir(exist_ok=True)
-    built = {"sources": sources, "programs": programs, "functions": functions, "names": names,
+    built = {"sources": sources, "tests": tests, "programs": programs, "functions": functions, "names": names,
              "failed": {i: e for i, e in failed.items() if i not in others},
              "chosen": sorted(set(names) - others)}
-    built["build"] = hashlib.sha256(json.dumps([sources, functions]).encode()).hexdigest()
+    built["build"] = hashlib.sha256(json.dumps([sources, tests, functions]).encode()).hexdigest()
     (out / "programs.json").write_text(json.dumps(built), encoding="utf-8")
     print(f"{len(built['chosen'])} mutants in {len(programs)} test programs; {len(built['failed'])} do not compile")
 

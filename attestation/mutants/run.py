@@ -2,7 +2,8 @@
 
 A test notices when it fails, ends the process, or takes several times as long as without the mutant. All mutants get
 the quick tests first, and what is then left the slower ones. OUT/results.json is written as it goes, so that a run
-which was stopped goes on where it was.
+which was stopped goes on where it was. When only tests have changed, what is killed stays so as long as the test that
+noticed it passes without a mutant; what is open gets all tests anew.
 """
 
 import json
@@ -24,11 +25,13 @@ SAVE_EVERY = 5.0
 class Results:
     """Verdicts by the mutant's name. Those of other sources are no verdicts on these."""
 
-    def __init__(self, file, sources):
+    def __init__(self, file, built, passing):
         self.file, self.lock, self.saved = file, threading.Lock(), time.monotonic()
         kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        self.mutants = kept["mutants"] if kept.get("sources") == sources else {}
-        self.sources = sources
+        self.of = {"sources": built["sources"], "tests": built["tests"]}
+        self.mutants = kept["mutants"] if kept.get("sources") == built["sources"] else {}
+        if kept.get("tests") != built["tests"]:
+            self.mutants = {n: v for n, v in self.mutants.items() if v["verdict"] == "killed" and v["test"] in passing}
 
     def set(self, name, verdict):
         with self.lock:
@@ -38,14 +41,14 @@ class Results:
 
     def save(self):
         new = self.file.with_suffix(".new")
-        text = json.dumps({"sources": self.sources, "mutants": self.mutants}, indent=1, sort_keys=True)
+        text = json.dumps({**self.of, "mutants": self.mutants}, indent=1, sort_keys=True)
         new.write_text(text, encoding="utf-8")
         new.replace(self.file)
         self.saved = time.monotonic()
 
 
 def noticed(out, path, tests, mutant):
-    """Which of a program's tests notices the mutant."""
+    """Which of a program's tests notices the mutant, and how."""
     seconds = int(10 + 6 * sum(t["seconds"] for t in tests))
     names = [t["test"] for t in tests]
     status, text, _ = run(path, names, out, seconds, ADYTON_MUTANT=str(mutant))
@@ -55,8 +58,11 @@ def noticed(out, path, tests, mutant):
         return None
     failed = [line.split()[1] for line in text.splitlines() if line.startswith("test ") and "FAILED" in line]
     if failed:
-        return failed[0]
-    return "takes too long" if status in (-signal.SIGXCPU, -signal.SIGKILL) else f"ends with {status}"
+        return failed[0], "fails"
+    # The harness ends with the test: the one that it had begun is not in its output.
+    passed = text.count(" ... ok")
+    how = "takes too long" if status in (-signal.SIGXCPU, -signal.SIGKILL) else f"ends with {status}"
+    return sorted(names)[min(passed, len(names) - 1)], how
 
 
 def round_of(out, built, tests, mutant, bounds):
@@ -67,7 +73,8 @@ def round_of(out, built, tests, mutant, bounds):
         own = sorted((t for t in of_round if t["program"] == program), key=lambda t: t["seconds"])
         by = noticed(out, built["programs"][program], own, mutant)
         if by:
-            return f"{program} {by}"
+            test, how = by
+            return {"verdict": "killed", "test": f"{program} {test}", "how": how}
     return None
 
 
@@ -78,7 +85,8 @@ def main():
     if recorded["build"] != built["build"]:
         raise SystemExit("tests.json is of other programs: run tests.py first")
     tests = [t for t in recorded["tests"] if t["state"] == "passes" and t["seconds"] <= longest]
-    results = Results(out / "results.json", built["sources"])
+    passing = {f"{t['program']} {t['test']}" for t in recorded["tests"] if t["state"] == "passes"}
+    results = Results(out / "results.json", built, passing)
     names = {int(number): name for number, name in built["names"].items()}
     reach = {i: [t for t in tests if n in t["functions"]] for n, f in enumerate(built["functions"]) for i in f["ids"]}
     for number in built["chosen"]:
@@ -96,9 +104,9 @@ def main():
             if before.get("verdict") == "killed" or (before and given <= had):
                 return
             new = [t for t in reach[number] if (t["program"], t["test"]) not in had]
-            by = round_of(out, built, new, number, bounds)
-            if by:
-                results.set(names[number], {"verdict": "killed", "by": by})
+            killed = round_of(out, built, new, number, bounds)
+            if killed:
+                results.set(names[number], killed)
             else:
                 why = "outlives the tests that reach it" if reach[number] else "no test reaches it"
                 results.set(names[number], {"verdict": "open", "why": why, "outlived": sorted(had | given)})
