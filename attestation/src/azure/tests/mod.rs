@@ -4,6 +4,7 @@ mod bundle;
 mod key;
 mod report;
 mod runtime;
+mod shown;
 
 use alloc::format;
 use alloc::string::String;
