@@ -299,6 +299,108 @@ fn every_changed_byte_and_every_cut_is_refused() {
     assert!(refused(&[&document[..], &document].concat()), "both fields twice");
 }
 
+#[test]
+fn sizes_and_times_have_their_bounds() {
+    // A field of later fills it up; its length has three bytes in all of these.
+    let of = |bytes: usize| {
+        let padded = |padding: usize| {
+            let mut golden = golden(google());
+            let length = [
+                padding as u8 & 0x7f | 0x80,
+                (padding >> 7) as u8 | 0x80,
+                (padding >> 14) as u8,
+            ];
+            golden.more = [&[0x52][..], &length, &alloc::vec![0; padding]].concat();
+            endorsed(&golden)
+        };
+        let without = padded(32 * 1024).len() - 32 * 1024;
+        let document = padded(bytes - without);
+        assert_eq!(document.len(), bytes);
+        failed(&document)
+    };
+    let format = BTreeSet::from(["gce-endorsement-format"]);
+    assert_eq!(of(64 * 1024), BTreeSet::new());
+    assert_eq!(of(64 * 1024 + 1), format);
+
+    // A timestamp is seconds and nanoseconds; the simulated one has 5 of these.
+    let encoded = golden(google()).encode();
+    let with_nanoseconds = |nanoseconds: u32| {
+        let mut golden = encoded.clone();
+        let length = golden[1] as usize;
+        assert_eq!(golden[..1], [0x0a]);
+        assert_eq!(golden[length..length + 2], [0x10, 5]);
+        let mut value = Vec::new();
+        let mut left = nanoseconds;
+        for _ in 0..4 {
+            value.push(left as u8 & 0x7f | 0x80);
+            left >>= 7;
+        }
+        value.push(left as u8);
+        golden[1] += 4;
+        golden.splice(length + 1..length + 2, value);
+        failed(&google().endorse_bytes(&golden).expect("a signature"))
+    };
+    assert_eq!(with_nanoseconds(999_999_999), BTreeSet::new());
+    assert_eq!(with_nanoseconds(1_000_000_000), format);
+
+    // Both fields, neither of them empty.
+    let golden = [&[0x0a, 4][..], b"gold"].concat();
+    let signature = [&[0x12, 4][..], b"sign"].concat();
+    for wrapper in [
+        [&golden[..], &[0x12, 0]].concat(),
+        [&[0x0a, 0][..], &signature].concat(),
+        golden.clone(),
+        signature,
+    ] {
+        assert!(super::endorsement::LaunchEndorsement::parse(&wrapper).is_none());
+    }
+    let (whole, encoded) = (endorsed(&self::golden(google())), &encoded);
+    let unsigned = [&whole[..whole.len() - 256 - 3], &[0x12, 0]].concat();
+    assert!(
+        unsigned
+            .windows(encoded.len())
+            .any(|window| window == encoded.as_slice())
+    );
+    assert_eq!(failed(&unsigned), format);
+}
+
+#[test]
+fn what_is_wrong_with_a_chain_is_said() {
+    let found = |endorser: &LaunchEndorser, root: &LaunchEndorser| {
+        let document = endorser.endorse(&golden(endorser)).expect("a signature");
+        let policy = policy(root, ANY);
+        let mut examination = Examination::new(NOW);
+        let evidence = Evidence {
+            document: Some(&document),
+            policy: &policy,
+            machine: Machine::Tdx,
+            measurement: &MRTD,
+        };
+        let _ = examine(&mut examination, &evidence);
+        let clauses = examination.conclude(&[RULES]).clauses;
+        let clause = clauses
+            .into_iter()
+            .find(|clause| clause.id == "gce-endorsement-chain");
+        clause.expect("it was examined").found
+    };
+    let of_itself = |chain| {
+        let endorser = endorser(chain);
+        found(&endorser, &endorser)
+    };
+    let anchor = policy(google(), ANY).root_certificate.0.common_name.clone();
+    assert_eq!(found(google(), google()), anchor);
+    assert_eq!(
+        of_itself(Chain::SignerIsAuthority),
+        "a certificate that is not for signatures"
+    );
+    assert_eq!(
+        of_itself(Chain::IntermediateIsNoAuthority),
+        "certificate 1 is no authority"
+    );
+    let other = endorser(Chain::Direct);
+    assert_eq!(found(&other, google()), "certificate 1 is not issued by the next");
+}
+
 proptest! {
     #[test]
     fn random_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

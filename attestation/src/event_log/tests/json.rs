@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha384};
 
 use super::super::{Agreement, EventLog, EventLogError};
 use super::field;
+use crate::inspect;
 
 fn runtime(fields: &str) -> String {
     format!(r#"[{{"imr":3,"event_type":134217729,"event":"app-id","event_payload":"abcd"{fields}}}]"#)
@@ -26,6 +27,8 @@ fn runtime_events_have_a_digest_of_type_name_and_payload() {
     let text = runtime(&format!(r#","digest":"{digest}""#));
     let log = parse(&text).expect("it reads");
     assert_eq!(log.events()[0].agreement(), Agreement::Recomputed);
+    assert_eq!(log.events()[0].name(), "app-id");
+    assert_eq!(inspect(text.as_bytes()), Some(log.fields()));
     assert_eq!(log.replay_rtmr(3), log.replay_sha384(4));
     assert_eq!(field(&log, "runtime event app-id").as_deref(), Some("abcd"));
     // Told only of RTMR3, and only what was measured.

@@ -8,11 +8,13 @@ use sha2::{Digest as _, Sha256, Sha384};
 
 use super::super::{Agreement, EventKind, EventLog, EventLogError, RegisterLayout};
 use super::{Log, SHA1, SHA256, SHA384, boot};
+use crate::inspect;
 
 #[test]
 fn a_cut_log_is_refused_or_is_a_shorter_one() {
     let log = boot();
     let whole = log.read();
+    assert_eq!(inspect(&log.bytes), Some(whole.fields()));
     for end in 0..log.bytes.len() {
         if let Ok(shorter) = EventLog::parse(&log.bytes[..end]) {
             assert!(shorter.events().len() < whole.events().len(), "{end}");
