@@ -19,17 +19,15 @@ CARGO = ["cargo", "test", "--no-run", "--release", "--locked", "-p", "adyton-att
          "--message-format=json"]
 
 
-def digest(source, mutated):
-    """Of the files that are mutated, and of all else that verdicts depend on: tests, fixtures, dependencies."""
+def digests(source, mutated):
+    """Of each file that is mutated, and of all else that verdicts depend on: tests, fixtures, dependencies."""
     listed = ["git", "-C", str(source), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--",
               "attestation", "Cargo.lock", "rust-toolchain.toml"]
     names = sorted(n for n in subprocess.check_output(listed, text=True).split("\0") if n and (source / n).is_file())
-    sources, tests = hashlib.sha256(), hashlib.sha256()
-    for name in names:
-        if not name.startswith("attestation/mutants/") and not name.endswith(".md"):
-            whole = sources if name in mutated else tests
-            whole.update(f"{name}\0{hashlib.sha256((source / name).read_bytes()).hexdigest()}\n".encode())
-    return sources.hexdigest(), tests.hexdigest()
+    each = {n: hashlib.sha256((source / n).read_bytes()).hexdigest() for n in names
+            if not n.startswith("attestation/mutants/") and not n.endswith(".md")}
+    rest = json.dumps([(n, d) for n, d in each.items() if n not in mutated])
+    return {n: d for n, d in each.items() if n in mutated}, hashlib.sha256(rest.encode()).hexdigest()
 
 
 def faults(messages, lines):
@@ -59,11 +57,11 @@ def main():
     others = {m["id"] for m in mutants if not re.search(files, m["file"])}
     if len(others) == len(mutants):
         raise SystemExit(f"no file with mutants matches {files}")
-    sources, tests = digest(source, {m["file"] for m in mutants})
+    files_now, tests = digests(source, {m["file"] for m in mutants})
     known = out / "does-not-compile.json"
-    failed = {}
-    if known.exists() and (kept := json.loads(known.read_text(encoding="utf-8")))["sources"] == sources:
-        failed = {int(i): error for i, error in kept["mutants"].items()}
+    kept = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {"files": {}, "mutants": {}}
+    failed = {m["id"]: kept["mutants"][m["name"]] for m in mutants
+              if m["name"] in kept["mutants"] and kept["files"].get(m["file"]) == files_now[m["file"]]}
     for _ in range(ATTEMPTS):
         changed, functions, lines = switched(mutants, source, others | set(failed), out / "keys")
         copy(source, out / "tree", changed)
@@ -77,15 +75,16 @@ def main():
         if not bad:
             raise SystemExit("\n".join(other) or run.stderr[-3000:])
         failed.update(bad)
-        known.write_text(json.dumps({"sources": sources, "mutants": failed}), encoding="utf-8")
+        text = json.dumps({"files": files_now, "mutants": {names[i]: error for i, error in failed.items()}})
+        known.write_text(text, encoding="utf-8")
     else:
         raise SystemExit(f"does not compile after {ATTEMPTS} attempts")
     programs = {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}
     (out / "keys").mkdir(exist_ok=True)
-    built = {"sources": sources, "tests": tests, "programs": programs, "functions": functions, "names": names,
+    built = {"files": files_now, "tests": tests, "programs": programs, "functions": functions, "names": names,
              "failed": {i: e for i, e in failed.items() if i not in others},
              "chosen": sorted(set(names) - others)}
-    built["build"] = hashlib.sha256(json.dumps([sources, tests, functions]).encode()).hexdigest()
+    built["build"] = hashlib.sha256(json.dumps([files_now, tests, functions]).encode()).hexdigest()
     (out / "programs.json").write_text(json.dumps(built), encoding="utf-8")
     print(f"{len(built['chosen'])} mutants in {len(programs)} test programs; {len(built['failed'])} do not compile")
 

@@ -2,8 +2,8 @@
 
 A test notices when it fails, ends the process, or takes several times as long as without the mutant. All mutants get
 the quick tests first, and what is then left the slower ones. OUT/results.json is written as it goes, so that a run
-which was stopped goes on where it was. When only tests have changed, what is killed stays so as long as the test that
-noticed it passes without a mutant; what is open gets all tests anew.
+which was stopped goes on where it was. When something has changed, what is killed stays so as long as its file is the
+same and the test that noticed it passes without a mutant; what is open gets all tests anew.
 """
 
 import json
@@ -23,14 +23,15 @@ SAVE_EVERY = 5.0
 
 
 class Results:
-    """Verdicts by the mutant's name. Those of other sources are no verdicts on these."""
+    """Verdicts by the mutant's name, which begins with its file. Those of other sources are no verdicts on these."""
 
     def __init__(self, file, built, passing):
         self.file, self.lock, self.saved = file, threading.Lock(), time.monotonic()
         kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        self.of = {"sources": built["sources"], "tests": built["tests"]}
-        self.mutants = kept["mutants"] if kept.get("sources") == built["sources"] else {}
-        if kept.get("tests") != built["tests"]:
+        self.of = {"files": built["files"], "tests": built["tests"]}
+        same = {f for f, digest in built["files"].items() if kept.get("files", {}).get(f) == digest}
+        self.mutants = {n: v for n, v in kept.get("mutants", {}).items() if n.split(":", 1)[0] in same}
+        if kept.get("tests") != built["tests"] or len(same) < len(built["files"]):
             self.mutants = {n: v for n, v in self.mutants.items() if v["verdict"] == "killed" and v["test"] in passing}
 
     def set(self, name, verdict):

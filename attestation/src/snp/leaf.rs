@@ -10,23 +10,19 @@ use super::report::SigningKey;
 use super::tcb::TcbVersion;
 use crate::x509::{Asn1Fault, Asn1Reader, Certificate};
 
-const fn amd(arc: &str) -> ObjectIdentifier {
-    ObjectIdentifier::new_unwrap(arc)
-}
-
-const STRUCT_VERSION: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.1");
-const PRODUCT_NAME: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.2");
-const BOOT_LOADER: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.1");
-const TEE: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.2");
-const SNP: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.3");
-const SPL_4: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.4");
-const SPL_5: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.5");
-const SPL_6: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.6");
-const SPL_7: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.7");
-const MICROCODE: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.8");
-const FMC: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.9");
-const HARDWARE_ID: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.4");
-const CSP_ID: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.5");
+const STRUCT_VERSION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.1");
+const PRODUCT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.2");
+const BOOT_LOADER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.1");
+const TEE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.2");
+const SNP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.3");
+const SPL_4: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.4");
+const SPL_5: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.5");
+const SPL_6: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.6");
+const SPL_7: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.7");
+const MICROCODE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.8");
+const FMC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.9");
+const HARDWARE_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.4");
+const CSP_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.5");
 
 /// What a leaf says of the processor that it endorses.
 #[derive(Debug)]

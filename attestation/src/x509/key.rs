@@ -18,33 +18,31 @@ const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34")
 /// RSASSA-PSS, SHA-384, MGF1 with SHA-384, salt of 48 bytes (RFC 4055 section 3.1), in the two
 /// encodings that AMD uses: without and with the default trailer field.
 const PSS_SHA384: [&[u8]; 2] = [
-    &hex_literal::<67>(
-        "304106092a864886f70d01010a3034a00f300d06096086480165030402020500a11c301a06092a864886f70d010108\
-         300d06096086480165030402020500a203020130",
-    ),
-    &hex_literal::<72>(
-        "304606092a864886f70d01010a3039a00f300d06096086480165030402020500a11c301a06092a864886f70d010108\
-         300d06096086480165030402020500a203020130a303020101",
-    ),
+    b"\x30\x41\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34\xa0\x0f\x30\x0d\x06\x09\x60\x86\
+      \x48\x01\x65\x03\x04\x02\x02\x05\x00\xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\
+      \x08\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\xa2\x03\x02\x01\x30",
+    b"\x30\x46\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x39\xa0\x0f\x30\x0d\x06\x09\x60\x86\
+      \x48\x01\x65\x03\x04\x02\x02\x05\x00\xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\
+      \x08\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\xa2\x03\x02\x01\x30\xa3\x03\
+      \x02\x01\x01",
 ];
 /// RSASSA-PSS, SHA-256, MGF1 with SHA-256, salt of 32 bytes, in the same two encodings.
 const PSS_SHA256: [&[u8]; 2] = [
-    &hex_literal::<67>(
-        "304106092a864886f70d01010a3034a00f300d06096086480165030402010500a11c301a06092a864886f70d010108\
-         300d06096086480165030402010500a203020120",
-    ),
-    &hex_literal::<72>(
-        "304606092a864886f70d01010a3039a00f300d06096086480165030402010500a11c301a06092a864886f70d010108\
-         300d06096086480165030402010500a203020120a303020101",
-    ),
+    b"\x30\x41\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34\xa0\x0f\x30\x0d\x06\x09\x60\x86\
+      \x48\x01\x65\x03\x04\x02\x01\x05\x00\xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\
+      \x08\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\xa2\x03\x02\x01\x20",
+    b"\x30\x46\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x39\xa0\x0f\x30\x0d\x06\x09\x60\x86\
+      \x48\x01\x65\x03\x04\x02\x01\x05\x00\xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\
+      \x08\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\xa2\x03\x02\x01\x20\xa3\x03\
+      \x02\x01\x01",
 ];
 /// sha256WithRSAEncryption, and with SHA-384 and SHA-512 (RFC 4055 section 5).
-const PKCS1_SHA256: &[u8] = &hex_literal::<15>("300d06092a864886f70d01010b0500");
-const PKCS1_SHA384: &[u8] = &hex_literal::<15>("300d06092a864886f70d01010c0500");
-const PKCS1_SHA512: &[u8] = &hex_literal::<15>("300d06092a864886f70d01010d0500");
+const PKCS1_SHA256: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00";
+const PKCS1_SHA384: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0c\x05\x00";
+const PKCS1_SHA512: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0d\x05\x00";
 /// ecdsa-with-SHA256 and ecdsa-with-SHA384 (RFC 5758 section 3.2).
-const ECDSA_SHA256: &[u8] = &hex_literal::<12>("300a06082a8648ce3d040302");
-const ECDSA_SHA384: &[u8] = &hex_literal::<12>("300a06082a8648ce3d040303");
+const ECDSA_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
+const ECDSA_SHA384: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03";
 
 const RSA_BITS: [u32; 3] = [2048, 3072, 4096];
 /// AMD's; its specification knows no other size.
@@ -226,37 +224,9 @@ impl PublicKey {
     }
 }
 
-/// Bytes from hexadecimal digits at compile time.
-const fn hex_literal<const N: usize>(text: &str) -> [u8; N] {
-    const fn digit(byte: u8) -> u8 {
-        match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => panic!("not a hexadecimal digit"),
-        }
-    }
-    let text = text.as_bytes();
-    assert!(text.len() == 2 * N, "length");
-    let mut bytes = [0; N];
-    let mut at = 0;
-    while at < N {
-        bytes[at] = digit(text[2 * at]) << 4 | digit(text[2 * at + 1]);
-        at += 1;
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{PSS_SHA256, PSS_SHA384, SignatureAlgorithm, hex_literal};
-
-    #[test]
-    fn hexadecimal_digits_become_bytes() {
-        assert_eq!(
-            hex_literal("0123456789abcdef"),
-            [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]
-        );
-    }
+    use super::{PSS_SHA256, PSS_SHA384, SignatureAlgorithm};
 
     #[test]
     fn pss_is_known_by_its_hash_with_and_without_the_default_trailer() {

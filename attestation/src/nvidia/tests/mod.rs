@@ -12,6 +12,7 @@ mod policies;
 mod revocation;
 mod shown;
 mod vectors;
+mod words;
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
