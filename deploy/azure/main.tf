@@ -1,5 +1,6 @@
 # What scripts/azure/vm and scripts/azure/relay create, for OpenTofu (or Terraform) 1.9 and later. The image in the
-# gallery is made by scripts/azure/image, before: an upload is no state to keep.
+# gallery is made by scripts/azure/image, and the disk of the supply by scripts/azure/supply, before: an upload is no state
+# to keep. What runs on the relay is installed as scripts/azure/relay does it.
 
 terraform {
   required_version = ">= 1.9"
@@ -40,6 +41,11 @@ data "azurerm_shared_image_version" "image" {
   resource_group_name = data.azurerm_resource_group.deployment.name
 }
 
+data "azurerm_managed_disk" "supply" {
+  name                = "${var.name}-supply"
+  resource_group_name = data.azurerm_resource_group.deployment.name
+}
+
 locals {
   plan     = module.machine.plan
   group    = data.azurerm_resource_group.deployment
@@ -54,7 +60,7 @@ resource "azurerm_virtual_network" "network" {
   address_space       = [local.plan.network]
 }
 
-# In comes the relay on one port, out goes one port of the relay, everything else is dropped.
+# In comes the relay on one port, everything else is dropped. Answers pass: rules know connections.
 resource "azurerm_network_security_group" "guest" {
   name                = "${var.name}-guest"
   resource_group_name = local.group.name
@@ -83,18 +89,7 @@ resource "azurerm_network_security_group" "guest" {
     destination_port_range     = local.anything
   }
   security_rule {
-    name                       = "enclave-to-relay"
-    priority                   = 100
-    direction                  = "Outbound"
-    access                     = "Allow"
-    protocol                   = "Tcp"
-    source_address_prefix      = local.anything
-    source_port_range          = local.anything
-    destination_address_prefix = "${local.plan.relay_address}/32"
-    destination_port_range     = local.plan.host_port
-  }
-  security_rule {
-    name                       = "nothing-else-out"
+    name                       = "nothing-out"
     priority                   = 4096
     direction                  = "Outbound"
     access                     = "Deny"
@@ -113,9 +108,8 @@ resource "azurerm_network_security_group" "relay" {
 
   dynamic "security_rule" {
     for_each = {
-      clients          = { priority = 100, from = var.clients, port = local.plan.client_port }
-      enclave-to-relay = { priority = 110, from = "${local.plan.guest_address}/32", port = local.plan.host_port }
-      administrator    = { priority = 120, from = var.admin, port = 22 }
+      clients       = { priority = 100, from = var.clients, port = local.plan.client_port }
+      administrator = { priority = 120, from = var.admin, port = 22 }
     }
     content {
       name                       = security_rule.key
@@ -204,6 +198,12 @@ resource "azapi_resource" "guest" {
           deleteOption = "Delete"
           managedDisk  = { securityProfile = { securityEncryptionType = module.machine.vtpm_state } }
         }
+        # The guest finds it by what it begins with.
+        dataDisks = [{
+          lun          = 0
+          createOption = "Attach"
+          managedDisk  = { id = data.azurerm_managed_disk.supply.id }
+        }]
       }
       networkProfile = {
         networkInterfaces = [{ id = azurerm_network_interface.guest.id, properties = { primary = true } }]

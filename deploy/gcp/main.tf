@@ -1,5 +1,6 @@
 # What scripts/gcp/vm and scripts/gcp/relay create, for OpenTofu (or Terraform) 1.9 and later. The image is made by
-# scripts/gcp/image, before: an upload is no state to keep.
+# scripts/gcp/image, and the disk of the supply by scripts/gcp/supply, before: an upload is no state to keep. What runs on
+# the relay is installed as scripts/gcp/relay does it.
 
 terraform {
   required_version = ">= 1.9"
@@ -34,6 +35,11 @@ locals {
   labels = { adyton = "deployment" }
 }
 
+data "google_compute_disk" "supply" {
+  name = "${var.name}-supply"
+  zone = var.zone
+}
+
 resource "google_compute_network" "network" {
   name                    = var.name
   auto_create_subnetworks = false
@@ -57,7 +63,6 @@ resource "google_compute_subnetwork" "relay" {
 resource "google_compute_firewall" "in" {
   for_each = {
     relay-to-enclave = { port = local.plan.enclave_port, from = "${local.plan.relay_address}/32", to = local.guest }
-    guest-to-relay   = { port = local.plan.host_port, from = "${local.plan.guest_address}/32", to = local.relay }
     clients          = { port = local.plan.client_port, from = var.clients, to = local.relay }
     administrator    = { port = 22, from = var.admin, to = local.relay }
   }
@@ -73,23 +78,9 @@ resource "google_compute_firewall" "in" {
   }
 }
 
-# Out goes one port of the relay, and nothing else.
-resource "google_compute_firewall" "enclave_to_relay" {
-  name               = "${var.name}-enclave-to-relay"
-  network            = google_compute_network.network.id
-  direction          = "EGRESS"
-  priority           = 1000
-  destination_ranges = ["${local.plan.relay_address}/32"]
-  target_tags        = [local.guest]
-
-  allow {
-    protocol = "tcp"
-    ports    = [local.plan.host_port]
-  }
-}
-
-resource "google_compute_firewall" "nothing_else_out" {
-  name               = "${var.name}-nothing-else-out"
+# Nothing goes out. Answers pass: rules know connections.
+resource "google_compute_firewall" "nothing_out" {
+  name               = "${var.name}-nothing-out"
   network            = google_compute_network.network.id
   direction          = "EGRESS"
   priority           = 65000
@@ -128,6 +119,11 @@ resource "google_compute_instance" "guest" {
       size  = 10
       type  = "pd-balanced"
     }
+  }
+  # The guest finds it by what it begins with.
+  attached_disk {
+    source = data.google_compute_disk.supply.id
+    mode   = "READ_ONLY"
   }
   network_interface {
     subnetwork = google_compute_subnetwork.guest.id

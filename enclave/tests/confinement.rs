@@ -9,7 +9,7 @@
 use std::{
     fs,
     io::{self, ErrorKind, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
 };
@@ -285,5 +285,6 @@ fn the_network_is_out_of_reach_but_for_the_attesters_port() {
         TcpStream::connect(addresses[0]).expect("the port of the metadata service");
         assert_eq!(refusal(TcpStream::connect(addresses[1])), denied);
         assert_eq!(refusal(TcpListener::bind("127.0.0.1:0")), denied);
+        assert_eq!(refusal(UdpSocket::bind("127.0.0.1:0")), denied);
     });
 }

@@ -11,7 +11,8 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    confidential_vm::config::ConfidentialVmConfig, error::HostError, simulated_vm::config::SimulatedVmConfig,
+    confidential_vm::config::ConfidentialVmConfig, error::HostError, remote::config::RemoteConfig,
+    simulated_vm::config::SimulatedVmConfig,
 };
 
 /// The host's configuration file. Relative paths are relative to the file's own folder.
@@ -35,6 +36,9 @@ pub struct Config {
     /// What `--tee simulated-vm` launches.
     #[serde(default)]
     pub simulated_vm: Option<SimulatedVmConfig>,
+    /// What `--tee remote` relays to.
+    #[serde(default)]
+    pub remote: Option<RemoteConfig>,
     /// The cache of vendor endorsements.
     pub endorsements: EndorsementsConfig,
     /// What the enclave lets out: allow-listed log lines and content-free audit records.
@@ -213,7 +217,20 @@ impl Config {
         if let Some(machine) = &mut config.simulated_vm {
             machine.settle(base)?;
         }
+        if let Some(remote) = &config.remote {
+            remote.check()?;
+        }
         Ok(config)
+    }
+
+    /// The guest of `--tee remote`.
+    ///
+    /// # Errors
+    /// [`HostError::Config`] when the table is missing.
+    pub fn remote(&self) -> Result<&RemoteConfig, HostError> {
+        self.remote
+            .as_ref()
+            .ok_or_else(|| HostError::Config("the table remote is missing".to_owned()))
     }
 
     /// The enclave of `--tee simulated`.

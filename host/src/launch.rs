@@ -33,11 +33,16 @@ pub enum Event {
         /// Its process id.
         pid: u32,
     },
+    /// A remote guest's port was reached.
+    Connected {
+        /// Its address.
+        address: String,
+    },
     /// The enclave answered with its state.
     Status(Status),
-    /// The process ended; the next start comes after the wait.
+    /// The process or the connection ended; the next start comes after the wait.
     Ended {
-        /// Exit status, in words.
+        /// Exit status or error, in words.
         status: String,
         /// Milliseconds until the next start.
         wait_ms: u64,

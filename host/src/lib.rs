@@ -18,6 +18,8 @@ pub mod measure;
 pub mod metrics;
 pub mod ops;
 pub mod relay;
+pub mod remote;
 pub mod server;
 pub mod simulated_vm;
+mod streams;
 pub mod tls;

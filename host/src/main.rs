@@ -28,7 +28,7 @@ use host::{
     log::Sink,
     measure,
     metrics::Metrics,
-    ops, relay, server, simulated_vm, tls,
+    ops, relay, remote, server, simulated_vm, tls,
 };
 use multiplex::bridge::{UnixPath, carry};
 use serde_json::json;
@@ -52,9 +52,11 @@ enum Command {
         adyton-host launch --tee simulated --config host.toml\n  \
         adyton-host launch --tee simulated --config host.toml --json | jq .event\n  \
         adyton-host launch --tee simulated-vm --config host.toml\n  \
-        adyton-host launch --tee snp --config host.toml --print\n\n\
+        adyton-host launch --tee snp --config host.toml --print\n  \
+        adyton-host launch --tee remote --config host.toml\n\n\
         The configuration file has the tables relay, ops, broker, channel, endorsements and log, and enclave for a\n\
-        process or confidential_vm for a machine (host/examples/confidential-vm.toml);\n\
+        process, confidential_vm for a machine (host/examples/confidential-vm.toml), or remote for a machine that\n\
+        a cloud started (host/examples/remote.toml);\n\
         `adyton up` writes one to config/host.toml in its state folder.")]
     Launch {
         /// Kind of machine the enclave runs in.
@@ -113,20 +115,25 @@ enum Tee {
     Snp,
     /// Intel TDX.
     Tdx,
+    /// A machine that a cloud or another host started, reached over its network; its evidence says what it is.
+    Remote,
 }
 
 impl Tee {
     fn confidential(self) -> Option<confidential_vm::Tee> {
         match self {
-            Self::Simulated | Self::SimulatedVm => None,
+            Self::Simulated | Self::SimulatedVm | Self::Remote => None,
             Self::Snp => Some(confidential_vm::Tee::Snp),
             Self::Tdx => Some(confidential_vm::Tee::Tdx),
         }
     }
 
     fn label(self) -> &'static str {
-        self.confidential()
-            .map_or("SIMULATED", confidential_vm::Tee::as_str)
+        match self.confidential() {
+            Some(tee) => tee.as_str(),
+            None if matches!(self, Self::Remote) => "remote",
+            None => "SIMULATED",
+        }
     }
 }
 
@@ -304,6 +311,7 @@ async fn run(tee: Tee, config: PathBuf, unchecked: bool, output: Output) -> Resu
         None if matches!(tee, Tee::SimulatedVm) => {
             simulated_vm::launch(config, metrics, events, stopped).await
         }
+        None if matches!(tee, Tee::Remote) => remote::launch(config, events, stopped).await,
         None => supervise(config, metrics, events, stopped).await,
         Some(tee) => confidential_launch(config, tee, metrics, events, stopped).await,
     };
@@ -400,6 +408,10 @@ async fn print_events(output: Output, mut events: watch::Receiver<Option<Event>>
             Some(Event::Started { pid }) => {
                 last = Default::default();
                 output.event("started", &json!({"pid": pid, "tee": output.tee}));
+            }
+            Some(Event::Connected { address }) => {
+                last = Default::default();
+                output.event("connected", &json!({"address": address, "tee": output.tee}));
             }
             Some(Event::Status(status)) => {
                 let now = (status.phase.as_str().to_owned(), status.detail_code);

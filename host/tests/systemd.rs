@@ -32,3 +32,35 @@ fn the_units_exposure_is_small() {
     };
     assert!(score <= EXPOSURE_MAX, "exposure {score}");
 }
+
+/// systemd reads the drop-in of a relay without a word, and says a word about a key that it does not know.
+#[test]
+fn the_relays_drop_in_is_understood() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let unit = folder.path().join("adyton-host.service");
+    let drop_ins = folder.path().join("adyton-host.service.d");
+    std::fs::create_dir(&drop_ins).expect("made");
+    let read = |name: &str| {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name))
+            .expect("there")
+    };
+    // Whether the program is installed is not the question.
+    let service = read("adyton-host.service").replace("/usr/bin/adyton-host", "/bin/true");
+    std::fs::write(&unit, service).expect("written");
+    for (drop_in, understood) in [
+        (read("remote.conf"), true),
+        (
+            read("remote.conf").replace("LoadCredential", "LoadCredentials"),
+            false,
+        ),
+    ] {
+        std::fs::write(drop_ins.join("remote.conf"), drop_in).expect("written");
+        let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&unit).output() else {
+            eprintln!("NOT RUN: the drop-in of the systemd unit: no systemd-analyze");
+            return;
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        let ours = said.lines().any(|line| line.contains("remote.conf"));
+        assert_eq!(output.status.success() && !ours, understood, "{said}");
+    }
+}

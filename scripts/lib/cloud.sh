@@ -156,6 +156,28 @@ require() {
     fi
 }
 
+# relay_files FOLDER BROKER: sets `relay_files`, what scripts/lib/install-relay installs, put together in FOLDER.
+relay_files() {
+    run mkdir -p "$1"
+    # The key is where the unit's credential is; the addresses are the example's.
+    keep "$1/relay.toml" sed -e "s/broker.example.org:7443/$2/" \
+        -e 's,pki/host.key,/run/credentials/adyton-host.service/host.key,' host/examples/remote.toml
+    run cp "${option[certificate]}" "$1/relay.pem"
+    run install -m 0600 "${option[private-key]}" "$1/relay.key"
+    # shellcheck disable=SC2034
+    relay_files=("$(program adyton-host)" host/systemd/adyton-host.service host/systemd/remote.conf
+        scripts/lib/install-relay "$1/relay.toml" "$1/relay.pem" "$1/relay.key")
+}
+
+# What scripts/*/relay ask for beside the cloud's own.
+must_be_relay() {
+    must_be_network clients
+    must_be_network admin
+    must_match broker broker '[A-Za-z0-9.-]{1,253}:[0-9]{1,5}' "the broker's release listener, like broker.example.org:7443"
+    must_be_file certificate "the relay's TLS certificate, in PEM"
+    must_be_file private-key "the certificate's private key, in PEM"
+}
+
 # Programs of this repository, built by `cargo build --release --workspace`.
 program() { printf '%s' "${CARGO_TARGET_DIR:-target}/release/$1"; }
 
@@ -169,7 +191,6 @@ need_tool() {
 {
     guest_network=10.42.0.0/24 guest_address=10.42.0.4
     relay_network=10.42.1.0/24 relay_address=10.42.1.4
-    enclave_port=7001 # the guest listens: evidence, sealed requests, status
-    host_port=7002    # the relay listens: the pipe to the broker, endorsements, lines
+    enclave_port=7001 # the guest listens: one connection of the relay's carries every stream, both ways
     client_port=8443  # the relay listens: clients
 }

@@ -18,15 +18,13 @@ gcloud compute networks subnets describe adyton-relay --project=my-project --reg
 gcloud compute firewall-rules describe adyton-relay-to-enclave --project=my-project >/dev/null 2>&1 ||
     gcloud compute firewall-rules create adyton-relay-to-enclave --project=my-project --network=adyton --direction=INGRESS --action=ALLOW --rules=tcp:7001 --source-ranges=10.42.1.4/32 --target-tags=adyton-guest
 
-# Out goes one port of the relay, and nothing else.
-gcloud compute firewall-rules describe adyton-enclave-to-relay --project=my-project >/dev/null 2>&1 ||
-    gcloud compute firewall-rules create adyton-enclave-to-relay --project=my-project --network=adyton --direction=EGRESS --action=ALLOW --rules=tcp:7002 --destination-ranges=10.42.1.4/32 --target-tags=adyton-guest --priority=1000
-gcloud compute firewall-rules describe adyton-nothing-else-out --project=my-project >/dev/null 2>&1 ||
-    gcloud compute firewall-rules create adyton-nothing-else-out --project=my-project --network=adyton --direction=EGRESS --action=DENY --rules=all --destination-ranges=0.0.0.0/0 --target-tags=adyton-guest --priority=65000
+# Nothing goes out. Answers pass: rules know connections.
+gcloud compute firewall-rules describe adyton-nothing-out --project=my-project >/dev/null 2>&1 ||
+    gcloud compute firewall-rules create adyton-nothing-out --project=my-project --network=adyton --direction=EGRESS --action=DENY --rules=all --destination-ranges=0.0.0.0/0 --target-tags=adyton-guest --priority=65000
 
-# The VM. Secure boot is off: it would check a signature, and the measurement of the very image is what the policy pins.
+# The VM, with its supply as a disk that it reads only. Secure boot is off: it would check a signature, and the measurement of the very image is what the policy pins.
 gcloud compute instances describe adyton --project=my-project --zone=us-central1-b >/dev/null 2>&1 ||
-    gcloud compute instances create adyton --project=my-project --zone=us-central1-b --machine-type=c3d-standard-8 --confidential-compute-type=SEV_SNP '--min-cpu-platform=AMD Genoa' --maintenance-policy=TERMINATE --image=adyton-2-0-1 --image-project=my-project --boot-disk-size=10GB --boot-disk-type=pd-balanced --boot-disk-interface=NVME --network-interface=subnet=adyton-guest,private-network-ip=10.42.0.4,nic-type=GVNIC,no-address --tags=adyton-guest --no-service-account --no-scopes --shielded-vtpm --shielded-integrity-monitoring --no-shielded-secure-boot --metadata=serial-port-enable=FALSE,block-project-ssh-keys=TRUE --labels=adyton=deployment
+    gcloud compute instances create adyton --project=my-project --zone=us-central1-b --machine-type=c3d-standard-8 --confidential-compute-type=SEV_SNP '--min-cpu-platform=AMD Genoa' --maintenance-policy=TERMINATE --image=adyton-2-0-1 --image-project=my-project --boot-disk-size=10GB --boot-disk-type=pd-balanced --boot-disk-interface=NVME --disk=name=adyton-supply,mode=ro,boot=no,auto-delete=no --network-interface=subnet=adyton-guest,private-network-ip=10.42.0.4,nic-type=GVNIC,no-address --tags=adyton-guest --no-service-account --no-scopes --shielded-vtpm --shielded-integrity-monitoring --no-shielded-secure-boot --metadata=serial-port-enable=FALSE,block-project-ssh-keys=TRUE --labels=adyton=deployment
 
 # What Google says that it made. Nobody relies on this: the evidence says it.
 gcloud compute instances describe adyton --project=my-project --zone=us-central1-b '--format=yaml(confidentialInstanceConfig,shieldedInstanceConfig)'

@@ -401,6 +401,9 @@ pub struct Up {
     /// Boot the simulated image in this folder in an emulated machine, instead of starting a process (QEMU is needed)
     #[arg(long, value_name = "DIR", conflicts_with = "flavor")]
     pub vm: Option<PathBuf>,
+    /// Give the machine a network card in place of its serial channel, as a cloud's has
+    #[arg(long, requires = "vm")]
+    pub network: bool,
     /// Port of the OpenAI endpoint on 127.0.0.1; 0 takes any free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,

@@ -2,7 +2,10 @@
 //!
 //! Paths are absolute and quoted by the TOML writer. No secret is in any of them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use toml::{Table, Value};
 
@@ -102,8 +105,18 @@ pub struct HostConfig<'a> {
     pub enclave_binary: &'a Path,
     /// Vendor format of the evidence.
     pub flavor: Flavor,
-    /// The machine that is launched instead of the binary, and the disk that it is supplied with.
-    pub machine: Option<(&'a Image, &'a Path)>,
+    /// The machine that is launched instead of the binary.
+    pub machine: Option<Machine<'a>>,
+}
+
+/// A machine.
+pub struct Machine<'a> {
+    /// What it boots.
+    pub image: &'a Image,
+    /// The disk that it is supplied with.
+    pub supply: &'a Path,
+    /// Where its network's port is forwarded from, if it has one.
+    pub network: Option<SocketAddr>,
 }
 
 impl HostConfig<'_> {
@@ -131,7 +144,7 @@ impl HostConfig<'_> {
                 ],
             ),
         ];
-        tables.push(match self.machine {
+        tables.push(match &self.machine {
             None => (
                 "enclave",
                 vec![
@@ -141,21 +154,29 @@ impl HostConfig<'_> {
                     ("flavor", text(self.flavor.as_str())),
                 ],
             ),
-            Some((image, supply)) => (
+            Some(Machine {
+                image,
+                supply,
+                network,
+            }) => (
                 "simulated_vm",
-                vec![
-                    ("firmware", path(&image.firmware)?),
-                    ("kernel", path(&image.kernel)?),
-                    ("initrd", path(&image.initrd)?),
-                    ("command_line", text(&image.command_line)),
-                    ("vcpus", Value::Integer(VCPUS.into())),
-                    ("cpu_model", text(CPU_MODEL)),
-                    ("supply", path(supply)?),
-                    ("processor", path(self.enclave_binary)?),
-                    ("platform", path(&below("platform"))?),
-                    ("run_directory", path(&below("log"))?),
-                    ("start_seconds_max", Value::Integer(MACHINE_START_SECONDS_MAX)),
-                ],
+                network
+                    .map(|address| ("network", text(&address.to_string())))
+                    .into_iter()
+                    .chain([
+                        ("firmware", path(&image.firmware)?),
+                        ("kernel", path(&image.kernel)?),
+                        ("initrd", path(&image.initrd)?),
+                        ("command_line", text(&image.command_line)),
+                        ("vcpus", Value::Integer(VCPUS.into())),
+                        ("cpu_model", text(CPU_MODEL)),
+                        ("supply", path(supply)?),
+                        ("processor", path(self.enclave_binary)?),
+                        ("platform", path(&below("platform"))?),
+                        ("run_directory", path(&below("log"))?),
+                        ("start_seconds_max", Value::Integer(MACHINE_START_SECONDS_MAX)),
+                    ])
+                    .collect(),
             ),
         });
         render(&tables)
@@ -238,6 +259,34 @@ mod tests {
             broker["store"]["file"].as_str(),
             root.join("broker/broker.sqlite").to_str()
         );
+    }
+
+    #[test]
+    fn a_machine_has_a_network_only_when_it_is_asked_for() {
+        let image = Image {
+            firmware: "f".into(),
+            kernel: "k".into(),
+            initrd: "i".into(),
+            command_line: "quiet".to_owned(),
+        };
+        for network in [None, Some(SocketAddr::from(([127, 0, 0, 1], 17001)))] {
+            let config = HostConfig {
+                root: Path::new("/state"),
+                broker_address: "127.0.0.1:1",
+                enclave_binary: Path::new("/bin/enclave"),
+                flavor: Flavor::Snp,
+                machine: Some(Machine {
+                    image: &image,
+                    supply: Path::new("/state/supply.img"),
+                    network,
+                }),
+            };
+            let table: Table = config.text().expect("UTF-8").parse().expect("TOML");
+            let machine = table["simulated_vm"].as_table().expect("the table");
+            let found = machine.get("network").and_then(Value::as_str);
+            assert_eq!(found, network.map(|_| "127.0.0.1:17001"));
+            assert!(!table.contains_key("enclave"));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::{
     ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -86,6 +87,14 @@ impl Image {
         })?;
         tools::machine_fragment(platform, measurement).await
     }
+}
+
+/// A port of the loopback that nobody has, for the machine's to be forwarded from. QEMU takes it a moment later; if another
+/// process is quicker, the start fails and says so.
+pub fn free_port() -> Result<SocketAddr, ClientError> {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .map_err(|error| ClientError::State(format!("no free port on the loopback: {error}")))
 }
 
 /// Writes the disk that the host supplies: `enclave.toml` and the sealed model in one archive.

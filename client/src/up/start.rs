@@ -11,7 +11,7 @@ use attestation::{Assurance, VerifiedEvidence};
 use serde_json::Value;
 
 use super::{
-    configs::{BrokerConfig, ClientConfig, HostConfig},
+    configs::{BrokerConfig, ClientConfig, HostConfig, Machine},
     machine::{self, Image},
     model,
     pki::{self, Pki},
@@ -188,7 +188,14 @@ async fn start_host(
         broker_address,
         enclave_binary: &enclave_binary,
         flavor: up.flavor,
-        machine: image.as_ref().map(|image| (image, supply.as_path())),
+        machine: match &image {
+            None => None,
+            Some(image) => Some(Machine {
+                image,
+                supply: &supply,
+                network: up.network.then(machine::free_port).transpose()?,
+            }),
+        },
     };
     private_file::write(&config, host.text()?.as_bytes(), PUBLIC_MODE)?;
     let tee = if image.is_some() {

@@ -89,7 +89,6 @@ output "plan" {
     relay_network = "10.42.1.0/24"
     relay_address = "10.42.1.4"
     enclave_port  = 7001
-    host_port     = 7002
     client_port   = 8443
   }
 }

@@ -21,6 +21,8 @@ pub const PREFIX: &str = "adyton-init: inventory ";
 #[serde(deny_unknown_fields)]
 struct Inventory {
     command_line: String,
+    /// The way to the host: `serial`, `vsock` or `network`.
+    link: String,
     lockdown: String,
     modules: Vec<String>,
     inet_sockets: Vec<String>,
@@ -82,11 +84,7 @@ pub fn check(policy: &Policy, log: &str) -> anyhow::Result<Vec<Finding>> {
         .modules
         .iter()
         .filter(|module| !rules.modules.contains(module));
-    let sockets = if inventory.inet_sockets.len() > rules.listening_inet_max {
-        inventory.inet_sockets.clone()
-    } else {
-        vec![]
-    };
+    let sockets = socket_faults(&inventory, rules.listening_tcp_port);
     let writable = inventory.mounts.iter().filter(|mount| {
         mount.options.split(',').any(|option| option == "rw") && !rules.writable_mounts.contains(&mount.path)
     });
@@ -130,7 +128,7 @@ pub fn check(policy: &Policy, log: &str) -> anyhow::Result<Vec<Finding>> {
             "booted: modules are those of the policy",
             modules.cloned().collect(),
         ),
-        Finding::new("booted: no TCP or UDP socket", sockets),
+        Finding::new("booted: no TCP or UDP socket but the network link's", sockets),
         Finding::new(
             "booted: writable mounts are those of the policy",
             writable.map(|mount| mount.path.clone()).collect(),
@@ -161,6 +159,34 @@ pub fn check(policy: &Policy, log: &str) -> anyhow::Result<Vec<Finding>> {
     ])
 }
 
+/// Sockets that are not the link's one port: it listens, and one relay may be connected. Rows are those of /proc/net/tcp:
+/// number, own address and port, the other's, state, in hexadecimal (Linux, Documentation/networking/proc_net_tcp.rst).
+fn socket_faults(inventory: &Inventory, port: u16) -> Vec<String> {
+    const LISTENS: &str = "0A";
+    let words = |row: &str| -> Vec<String> { row.split_whitespace().map(str::to_owned).collect() };
+    let of_link = |row: &String| {
+        let words = words(row);
+        let own = words.get(2).and_then(|own| own.rsplit_once(':'));
+        inventory.link == "network"
+            && words.first().is_some_and(|kind| kind == "tcp")
+            && own.is_some_and(|(_, own)| u16::from_str_radix(own, 16) == Ok(port))
+    };
+    let mut faults: Vec<_> = inventory
+        .inet_sockets
+        .iter()
+        .filter(|row| !of_link(row))
+        .cloned()
+        .collect();
+    let listening = inventory.inet_sockets.iter().filter(|row| {
+        let words = words(row);
+        words.get(4).is_some_and(|state| state == LISTENS)
+    });
+    if inventory.link == "network" && listening.count() != 1 {
+        faults.push(format!("port {port} does not listen, or not alone"));
+    }
+    faults
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +196,7 @@ mod tests {
         let sysctl: BTreeMap<_, _> = SYSCTL.iter().map(|(name, values)| (*name, values[0])).collect();
         let mut inventory = serde_json::json!({
             "command_line": policy.command_line.of(Variant::Simulated, Boot::Direct),
+            "link": "vsock",
             "lockdown": "none integrity [confidentiality]",
             "modules": ["tsm", "configfs"],
             "inet_sockets": [],
@@ -222,6 +249,52 @@ mod tests {
         );
         let executable = serde_json::json!([{"path": "/run", "options": "rw,nosuid"}]);
         assert_eq!(faults(|inventory| inventory["mounts"] = executable).len(), 1);
+    }
+
+    #[test]
+    fn a_network_has_its_one_port_and_nothing_else() {
+        let listens =
+            "tcp    0: 00000000:1B59 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1234 1";
+        let relay =
+            "tcp    1: 0F02000A:1B59 0202000A:9C40 01 00000000:00000000 00:00000000 00000000 0 0 1235 1";
+        let faults = |link: &str, sockets: &[&str]| {
+            faults(|inventory| {
+                inventory["link"] = link.into();
+                inventory["inet_sockets"] = serde_json::json!(sockets);
+            })
+            .len()
+        };
+        assert_eq!(faults("network", &[listens]), 0);
+        assert_eq!(faults("network", &[listens, relay]), 0);
+        for (what, link, sockets) in [
+            ("nobody listens", "network", vec![]),
+            ("only a connection", "network", vec![relay.to_owned()]),
+            (
+                "another port listens",
+                "network",
+                vec![listens.to_owned(), listens.replace("1B59", "0016")],
+            ),
+            (
+                "a connection of another port",
+                "network",
+                vec![listens.to_owned(), relay.replace("1B59", "9C41")],
+            ),
+            (
+                "UDP",
+                "network",
+                vec![listens.to_owned(), relay.replace("tcp", "udp")],
+            ),
+            (
+                "a packet socket",
+                "network",
+                vec![listens.to_owned(), "raw nonsense".to_owned()],
+            ),
+            ("twice", "network", vec![listens.to_owned(); 2]),
+            ("without a network", "vsock", vec![listens.to_owned()]),
+        ] {
+            let sockets: Vec<&str> = sockets.iter().map(String::as_str).collect();
+            assert_eq!(faults(link, &sockets), 1, "{what}");
+        }
     }
 
     #[test]

@@ -138,7 +138,7 @@ fn derived(digest: &[u8; 32], purpose: &str) -> [u8; 16] {
 }
 
 /// A GUID as it is stored, of version 8 (RFC 9562, section 5.8): the first three fields are little-endian.
-fn guid(digest: &[u8; 32], purpose: &str) -> [u8; 16] {
+pub(crate) fn guid(digest: &[u8; 32], purpose: &str) -> [u8; 16] {
     let mut bytes = derived(digest, purpose);
     bytes[7] = bytes[7] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;

@@ -3,7 +3,7 @@
 //! The archive is sparse, as Google's page on custom images has it made (`tar --format=oldgnu -Sczf`): the disk is a
 //! whole GiB, most of it holes. Owner, mode and time are constants.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use flate2::{Compression, GzBuilder};
 
@@ -36,6 +36,23 @@ pub fn write(disk: &Disk<'_>, out: impl Write) -> io::Result<()> {
         written += (part.len() + fill) as u64;
     }
     debug_assert_eq!(written, stored, "runs are the extents in whole sectors");
+    out.write_all(&[0; 2 * BLOCK])?;
+    out.finish()?.flush()
+}
+
+/// Writes an archive of a file that begins with `length` bytes of `data`, a whole number of blocks, and goes on with zeros
+/// to `real`.
+///
+/// # Errors
+/// Those of `data` and `out`.
+pub fn write_front(data: &mut impl Read, length: u64, real: u64, out: impl Write) -> io::Result<()> {
+    // What is sealed has no shorter form: most of the time would go into looking for one.
+    let mut out = GzBuilder::new().mtime(0).write(out, Compression::fast());
+    let runs = [(0, length), (real, 0)]; // the second says where a file ends that ends in a hole
+    out.write_all(&header(&runs, length, real))?;
+    if io::copy(data, &mut out)? != length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     out.write_all(&[0; 2 * BLOCK])?;
     out.finish()?.flush()
 }
@@ -96,9 +113,14 @@ fn place((at, bytes): (u64, u64)) -> [u8; 24] {
     place
 }
 
-/// Eleven octal digits and a NUL: up to 8 GiB.
+/// Eleven octal digits and a NUL; from 8 GiB on GNU's base 256, which the first bit announces.
 fn octal(number: u64) -> [u8; 12] {
     let mut field = [0; 12];
-    field[..11].copy_from_slice(format!("{number:011o}").as_bytes());
+    if number < 8 << 30 {
+        field[..11].copy_from_slice(format!("{number:011o}").as_bytes());
+    } else {
+        field[0] = 0x80;
+        field[4..].copy_from_slice(&number.to_be_bytes());
+    }
     field
 }

@@ -22,4 +22,5 @@ pub mod manifest;
 pub mod pe;
 pub mod policy;
 pub mod sbom;
+pub mod supply;
 mod vhd;

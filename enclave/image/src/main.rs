@@ -24,6 +24,7 @@ use image::{
     disk::{Disk, Format, UKI_BYTES_MAX},
     gce_archive,
     policy::{Policy, Variant},
+    supply,
 };
 
 /// Builds the measured image, checks it, and puts it on disks.
@@ -91,6 +92,22 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Writes the disk that a cloud attaches to a machine: an archive of enclave.toml and the sealed model, then zeros.
+    #[command(after_help = "Examples:\n  \
+        tar --format=gnu --owner=0 --group=0 -cf supply.img enclave.toml model/\n  \
+        adyton-image supply supply.img --format vhd --out supply.vhd        (Azure)\n  \
+        adyton-image supply supply.img --format gce --out supply.tar.gz     (Compute Engine)")]
+    Supply {
+        /// The archive.
+        #[arg(value_name = "ARCHIVE")]
+        archive: PathBuf,
+        /// How it is written.
+        #[arg(long, value_enum)]
+        format: FormatArg,
+        /// File that is written.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -109,6 +126,16 @@ enum FormatArg {
     Vhd,
     /// disk.raw of whole GiB in a compressed archive.
     Gce,
+}
+
+impl FormatArg {
+    fn format(self) -> Format {
+        match self {
+            Self::Raw => Format::Raw,
+            Self::Vhd => Format::Vhd,
+            Self::Gce => Format::Gce,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -166,6 +193,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
         }
         Command::Check { image, packages } => Ok(report(&check(&policy, &image, &packages)?)),
         Command::Disk { uki, format, out } => write_disk(&uki, format, &out).map(|()| true),
+        Command::Supply { archive, format, out } => write_supply(&archive, format, &out).map(|()| true),
         Command::CheckBooted { log } => Ok(report(&booted::check(&policy, &read_text(&log)?)?)),
     }
 }
@@ -194,36 +222,44 @@ fn report(findings: &[Finding]) -> bool {
 }
 
 fn write_disk(uki: &Path, format: FormatArg, out: &Path) -> anyhow::Result<()> {
-    let cannot = |what: &str, path: &Path| format!("{} cannot be {what}", path.display());
     let mut image = Vec::new();
     File::open(uki)
         .and_then(|file| file.take(UKI_BYTES_MAX + 1).read_to_end(&mut image))
-        .with_context(|| cannot("read", uki))?;
+        .with_context(|| format!("{} cannot be read", uki.display()))?;
     anyhow::ensure!(
         image.starts_with(b"MZ"),
         "{} is no EFI program; scripts/build-image writes adyton.efi",
         uki.display()
     );
-    let format = match format {
-        FormatArg::Raw => Format::Raw,
-        FormatArg::Vhd => Format::Vhd,
-        FormatArg::Gce => Format::Gce,
-    };
+    let format = format.format();
     let disk = Disk::booting(&image, format.granularity())?;
-    // A file that is whole or not there: an upload of half a disk would boot nothing.
+    write_whole(out, |file| {
+        match format {
+            Format::Raw => disk.write_raw(file),
+            Format::Vhd => disk.write_vhd(file),
+            Format::Gce => gce_archive::write(&disk, BufWriter::new(file)),
+        }?;
+        Ok(disk.bytes)
+    })
+}
+
+fn write_supply(archive: &Path, format: FormatArg, out: &Path) -> anyhow::Result<()> {
+    let cannot = || format!("{} cannot be read", archive.display());
+    let mut archive = File::open(archive).with_context(cannot)?;
+    write_whole(out, |file| supply::write(&mut archive, format.format(), file))
+}
+
+/// A file that is whole or not there: an upload of half a disk would boot nothing. `write` says how long its disk is.
+fn write_whole(out: &Path, write: impl FnOnce(&mut File) -> anyhow::Result<u64>) -> anyhow::Result<()> {
+    let cannot = |path: &Path| format!("{} cannot be written", path.display());
     let mut partial = out.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    let mut file = File::create(&partial).with_context(|| cannot("written", &partial))?;
-    let written = match format {
-        Format::Raw => disk.write_raw(&mut file),
-        Format::Vhd => disk.write_vhd(&mut file),
-        Format::Gce => gce_archive::write(&disk, BufWriter::new(&file)),
-    };
-    written
-        .and_then(|()| file.sync_all())
+    let mut file = File::create(&partial).with_context(|| cannot(&partial))?;
+    let bytes = write(&mut file).with_context(|| cannot(out))?;
+    file.sync_all()
         .and_then(|()| fs::rename(&partial, out))
-        .with_context(|| cannot("written", out))?;
-    println!("{} bytes of disk  {}", disk.bytes, out.display());
+        .with_context(|| cannot(out))?;
+    println!("{bytes} bytes of disk  {}", out.display());
     Ok(())
 }

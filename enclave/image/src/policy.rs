@@ -212,8 +212,8 @@ pub struct Presented {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Booted {
-    /// TCP and UDP sockets that listen.
-    pub listening_inet_max: usize,
+    /// The only TCP port that a guest whose link is a network has sockets of. Others have no TCP or UDP socket.
+    pub listening_tcp_port: u16,
     /// Processes that are not the kernel's.
     pub processes_max: usize,
     /// Modules that may be loaded.

@@ -102,6 +102,9 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u64;
 
+/// What of socket(2)'s second argument is the kind; the rest are flags.
+const SOCKET_KIND: u64 = 0xf;
+
 /// Confines the calling thread.
 pub(super) fn confine(access: &Access) -> Result<()> {
     for filter in filters(access).ok_or(EnclaveError::Hardening("seccomp list"))? {
@@ -152,7 +155,18 @@ fn list(access: &Access) -> Option<BTreeMap<i64, Vec<SeccompRule>>> {
 
     let mut families = vec![exactly(0, libc::AF_UNIX.cast_unsigned().into())?];
     if access.tcp_port.is_some() {
-        families.push(exactly(0, libc::AF_INET.cast_unsigned().into())?);
+        // landlock says which TCP port; it says nothing of UDP.
+        families.push(
+            SeccompRule::new(vec![
+                is(0, Compare::Eq, libc::AF_INET.cast_unsigned().into())?,
+                is(
+                    1,
+                    Compare::MaskedEq(SOCKET_KIND),
+                    libc::SOCK_STREAM.cast_unsigned().into(),
+                )?,
+            ])
+            .ok()?,
+        );
     }
     list.insert(
         libc::SYS_socketpair,

@@ -11,8 +11,8 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
-/// The inventory, as one line of JSON.
-pub(super) fn take() -> Value {
+/// The inventory, as one line of JSON; `link` is the way to the host.
+pub(super) fn take(link: &str) -> Value {
     let first_words = |path: &str| -> Vec<String> {
         read(path)
             .lines()
@@ -37,6 +37,7 @@ pub(super) fn take() -> Value {
         .collect();
     json!({
         "command_line": read("/proc/cmdline"),
+        "link": link,
         "lockdown": read("/sys/kernel/security/lockdown"),
         "modules": first_words("/proc/modules"),
         "inet_sockets": inet_sockets(),
@@ -49,7 +50,7 @@ pub(super) fn take() -> Value {
     })
 }
 
-/// TCP and UDP sockets of every state: there is to be none.
+/// TCP and UDP sockets of every state: there is to be none, but for those of the network's one port.
 fn inet_sockets() -> Vec<String> {
     ["tcp", "tcp6", "udp", "udp6", "raw", "raw6"]
         .iter()

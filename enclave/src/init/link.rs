@@ -3,7 +3,8 @@
 //! | transport | found by | streams |
 //! |---|---|---|
 //! | virtio-serial | a port called `adyton.channel` | many over one (`multiplex::session`) |
-//! | vsock(7) | `/dev/vsock` | connections: the engine's port 1, the host's port 2 |
+//! | vsock(7) | a device of its driver | connections: the engine's port 1, the host's port 2 |
+//! | TCP | neither of the two, and one network card ([`network`]) | many over one connection to port 7001 |
 //!
 //! What passes is the host channel as in every other mode: the engine trusts none of it.
 
@@ -18,11 +19,13 @@ use std::{
 
 use multiplex::{
     bridge::{Accept, Connect, UnixPath, carry},
-    session::{Side, session},
+    current::Current,
+    session::Side,
 };
 use tokio::{net::UnixListener, sync::watch};
 use tokio_vsock::{VMADDR_CID_ANY, VMADDR_CID_HOST, VsockAddr, VsockListener, VsockStream};
 
+use super::network::Network;
 use crate::{
     error::{EnclaveError, Result},
     transport::{ENCLAVE_SOCKET, HOST_SOCKET},
@@ -30,6 +33,8 @@ use crate::{
 
 /// Folder of the sockets.
 pub(super) const CHANNEL: &str = "channel";
+/// Where a vsock device stands once its driver has it. `/dev/vsock` is there without one.
+const VSOCK_DRIVER: &str = "/sys/bus/virtio/drivers/vmw_vsock_virtio_transport";
 /// The port of virtio-serial that carries the channel.
 const PORT: &str = "adyton.channel";
 const ENCLAVE_PORT: u32 = 1;
@@ -47,6 +52,17 @@ pub(super) enum Link {
     Serial(PathBuf),
     /// Connections.
     Vsock,
+    /// One byte stream after another.
+    Network(Network),
+}
+
+/// Whether a driver has a device of its bus: virtio names them so.
+fn has_device(driver: &Path) -> bool {
+    fs::read_dir(driver).is_ok_and(|entries| {
+        entries
+            .flatten()
+            .any(|entry| entry.file_name().as_encoded_bytes().starts_with(b"virtio"))
+    })
 }
 
 /// The device of the virtio-serial port called `name`.
@@ -67,7 +83,7 @@ fn open_port(device: &Path) -> io::Result<(tokio::fs::File, tokio::fs::File)> {
 }
 
 impl Link {
-    /// The one way that is there, and the folder of the engine's sockets made.
+    /// The one way that is there, up, and the folder of the engine's sockets made.
     pub(super) fn find(run: &Path) -> Result<Self> {
         fs::DirBuilder::new()
             .mode(0o700)
@@ -75,8 +91,17 @@ impl Link {
             .map_err(|_| fault("the channel's folder"))?;
         match port(PORT) {
             Some(device) => Ok(Self::Serial(device)),
-            None if Path::new("/dev/vsock").exists() => Ok(Self::Vsock),
-            None => Err(fault("there is no way to the host")),
+            None if has_device(Path::new(VSOCK_DRIVER)) => Ok(Self::Vsock),
+            None => Network::up().map(Self::Network),
+        }
+    }
+
+    /// Its name in the inventory.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Serial(_) => "serial",
+            Self::Vsock => "vsock",
+            Self::Network(_) => "network",
         }
     }
 
@@ -101,12 +126,21 @@ impl Link {
         match self {
             Self::Serial(device) => {
                 let (read, write) = open_port(&device).map_err(|_| fault("the port of the channel"))?;
-                let (opener, incoming, session) = session(tokio::io::join(read, write), Side::Guest);
-                tokio::spawn(carry(listener, Arc::new(opener), stopped.clone()));
-                tokio::spawn(carry(incoming, to_engine, stopped));
+                let current = Arc::new(Current::default());
+                tokio::spawn(carry(listener, Arc::clone(&current), stopped));
                 tokio::select! {
                     ended = watching => ended,
-                    _ = session => Err(fault("the host closed the channel")),
+                    _ = current.run(tokio::io::join(read, write), Side::Guest, to_engine) => {
+                        Err(fault("the host closed the channel"))
+                    }
+                }
+            }
+            Self::Network(network) => {
+                let current = Arc::new(Current::default());
+                tokio::spawn(carry(listener, Arc::clone(&current), stopped));
+                tokio::select! {
+                    ended = watching => ended,
+                    lost = network.carry(current, to_engine) => Err(lost),
                 }
             }
             Self::Vsock => {
@@ -170,5 +204,22 @@ impl Accept for EnginePort {
                 return Ok(stream);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_without_a_device_is_no_way_to_the_host() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(!has_device(&folder.path().join("missing")));
+        for name in ["bind", "module", "uevent"] {
+            fs::write(folder.path().join(name), "").expect("written");
+        }
+        assert!(!has_device(folder.path()));
+        fs::create_dir(folder.path().join("virtio3")).expect("made");
+        assert!(has_device(folder.path()));
     }
 }

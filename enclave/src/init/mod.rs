@@ -6,12 +6,14 @@
 //! 3. [`supply`]: configuration and sealed model, from the host's disk into memory. Neither is trusted: the
 //!    configuration's digest is in the identity statement, the model is signed by its owner.
 //! 4. The engine starts as a child of its own: empty environment, one fixed command line, confined (`crate::confine`).
-//! 5. [`link`]: the host's streams are carried to the engine's sockets and back. Init reads none of them.
+//! 5. [`link`]: the host's streams are carried to the engine's sockets and back. Init reads none of them. Where they come
+//!    over a network, [`network`] brings it up before the engine starts.
 //! 6. When the engine ends, or a step fails, the machine starts again. There is nothing to log in to, and nothing else
 //!    that runs.
 
 mod inventory;
 mod link;
+mod network;
 mod presented;
 mod supply;
 mod system;
@@ -73,7 +75,8 @@ fn boot(image: &Image) -> Result<()> {
     system::seal_root()?;
     image.say("engine starts");
     let mut engine = start_engine(image, run)?;
-    let ended = link.carry(run, &mut engine, || image.take_stock());
+    let name = link.name();
+    let ended = link.carry(run, &mut engine, || image.take_stock(name));
     image.say("engine ended");
     ended
 }
@@ -114,9 +117,9 @@ impl Image {
     }
 
     /// What the machine looks like from inside, once the engine runs.
-    fn take_stock(&self) {
+    fn take_stock(&self, link: &str) {
         if self.console {
-            self.say(&format!("inventory {}", inventory::take()));
+            self.say(&format!("inventory {}", inventory::take(link)));
         }
     }
 }

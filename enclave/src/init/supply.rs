@@ -4,13 +4,16 @@
 //! tar --format=gnu --owner=0 --group=0 -cf supply.img enclave.toml model/
 //! ```
 //!
+//! It is found by what it begins with, because clouds attach disks to buses of their choice: the one whole disk whose first
+//! block announces `enclave.toml`. A disk that boots begins with a partition table.
+//!
 //! No file system of the host's is mounted: an archive is read here, front to back, by a reader that knows regular
 //! files with two kinds of names and nothing else, each length bounded (POSIX.1-1988 ustar; GNU tar's base-256 for sizes
 //! of 8 GiB and more). What it holds is checked by whoever uses it.
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write as _},
+    io::{self, Read, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -28,24 +31,52 @@ const CONFIGURATION_BYTES_MAX: u64 = 64 << 10;
 const FILES_MAX: usize = 4096;
 const NAME_BYTES_MAX: usize = 80;
 const BUFFER_BYTES: usize = 1 << 20;
-const DISK: &str = "/dev/vda";
-/// The driver finds the disk while init goes on.
-const DISK_SECONDS_MAX: Duration = Duration::from_secs(10);
+/// Drivers find disks while init goes on; a cloud attaches them while the machine boots.
+const DISK_SECONDS_MAX: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(10);
 
 fn fault(what: &'static str) -> EnclaveError {
     EnclaveError::Init(what)
 }
 
-/// The first virtio disk.
+/// The disk that begins with the configuration.
 pub(super) fn disk() -> Result<File> {
     let begun = Instant::now();
     loop {
-        match File::open(DISK) {
-            Ok(disk) => return Ok(disk),
-            Err(_) if begun.elapsed() < DISK_SECONDS_MAX => std::thread::sleep(Duration::from_millis(5)),
-            Err(_) => return Err(fault("the host supplies no disk")),
+        match candidate(Path::new("/sys/block"), Path::new("/dev"))? {
+            Some(disk) => return Ok(disk),
+            None if begun.elapsed() < DISK_SECONDS_MAX => std::thread::sleep(LOOK),
+            None => return Err(fault("the host supplies no disk")),
         }
     }
+}
+
+/// The one disk of those that are there which begins with the configuration, read from its beginning. `folder` has one
+/// entry for each whole disk, those of the kernel's own making without a device behind them.
+fn candidate(folder: &Path, devices: &Path) -> Result<Option<File>> {
+    let mut found = None;
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !entry.path().join("device").exists() {
+            continue;
+        }
+        let Some(disk) = supplied(&devices.join(entry.file_name())) else {
+            continue;
+        };
+        if found.replace(disk).is_some() {
+            return Err(fault("two disks begin with enclave.toml"));
+        }
+    }
+    Ok(found)
+}
+
+/// The disk at `path`, if it begins with the configuration. One that cannot be read is none.
+fn supplied(path: &Path) -> Option<File> {
+    let mut disk = File::open(path).ok()?;
+    let mut header = [0; BLOCK_BYTES];
+    disk.read_exact(&mut header).ok()?;
+    let first = entry(&header).ok()??;
+    disk.rewind().ok()?;
+    (first.name == Path::new(CONFIGURATION)).then_some(disk)
 }
 
 /// Reads the archive to its end, and keeps its files below `run`.
@@ -255,6 +286,46 @@ mod tests {
             fs::read(out.path().join("model/wraps.json")).expect("kept"),
             [7; 1000]
         );
+    }
+
+    #[test]
+    fn the_disk_is_the_one_that_begins_with_the_configuration() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (block, dev) = (folder.path().join("block"), folder.path().join("dev"));
+        fs::create_dir(&block).expect("made");
+        fs::create_dir(&dev).expect("made");
+        let attach = |name: &str, contents: &[u8], device: bool| {
+            fs::create_dir(block.join(name)).expect("made");
+            if device {
+                fs::create_dir(block.join(name).join("device")).expect("made");
+            }
+            fs::write(dev.join(name), contents).expect("written");
+        };
+        let found = || candidate(&block, &dev).map_err(|error| error.to_string());
+        let supply = archive(&[configuration(), file("model/a", b'0', b"a")]);
+        let mut boots = vec![0; 1 << 20];
+        boots[510..512].copy_from_slice(&[0x55, 0xaa]);
+        boots[512..520].copy_from_slice(b"EFI PART");
+
+        assert!(found().expect("none").is_none());
+        attach("sda", &boots, true);
+        attach(
+            "sdb",
+            &archive(&[file("model/a", b'0', b"a"), configuration()]),
+            true,
+        );
+        attach("sdc", b"short", true);
+        attach("sdd", &[0; 4096], true);
+        attach("loop0", &supply, false);
+        fs::create_dir_all(block.join("nvme0c0n1/device")).expect("made"); // a path that has no node
+        assert!(found().expect("none").is_none(), "none of these is the supply");
+        attach("nvme0n2", &supply, true);
+        let mut read = Vec::new();
+        let disk = found().expect("one").expect("it is there");
+        (&disk).read_to_end(&mut read).expect("read");
+        assert_eq!(read, supply, "from the beginning");
+        attach("vda", &supply, true);
+        assert!(found().expect_err("two").contains("two disks"));
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! features are off and the engine takes its SSE2 path.
 
 use super::{accelerator::Accelerator, config::SimulatedVmConfig};
-use crate::confidential_vm::{CommandLine, Properties, arguments::CONTROL_SOCKET};
+use crate::{
+    confidential_vm::{CommandLine, Properties, arguments::CONTROL_SOCKET},
+    remote::GUEST_PORT,
+};
 
 /// Socket of the host channel, in the run directory.
 pub(super) const CHANNEL_SOCKET: &str = "channel.sock";
@@ -38,10 +41,13 @@ pub(super) fn command_line(config: &SimulatedVmConfig, accelerator: Accelerator)
 
     let virtio = |kind: &str| Properties::of(kind).with("disable-legacy", "on");
     line.properties("device", virtio("virtio-serial-pci").with("max_ports", 3));
-    for (id, name, path) in [
-        ("channel0", "adyton.channel", socket(CHANNEL_SOCKET)),
-        ("processor0", "adyton.evidence", socket(PROCESSOR_SOCKET)),
-    ] {
+    let channel = ("channel0", "adyton.channel", socket(CHANNEL_SOCKET));
+    let processor = ("processor0", "adyton.evidence", socket(PROCESSOR_SOCKET));
+    let ports = match config.network {
+        None => vec![channel, processor],
+        Some(_) => vec![processor],
+    };
+    for (id, name, path) in ports {
         line.properties(
             "chardev",
             Properties::of("socket").with("id", id).with("path", path),
@@ -51,6 +57,22 @@ pub(super) fn command_line(config: &SimulatedVmConfig, accelerator: Accelerator)
             Properties::of("virtserialport")
                 .with("chardev", id)
                 .with("name", name),
+        );
+    }
+    if let Some(forwarded) = config.network {
+        line.properties(
+            "netdev",
+            Properties::of("user")
+                .with("id", "net0")
+                .with("restrict", "on") // what is forwarded below, and nothing else
+                .with("ipv6", "off")
+                .with("hostfwd", format!("tcp:{forwarded}-:{GUEST_PORT}")),
+        );
+        line.properties(
+            "device",
+            virtio("virtio-net-pci")
+                .with("netdev", "net0")
+                .with("romfile", ""),
         );
     }
     line.properties(
@@ -80,6 +102,8 @@ pub(super) fn command_line(config: &SimulatedVmConfig, accelerator: Accelerator)
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -108,5 +132,30 @@ mod tests {
             only(&tcg, &kvm),
             ["-accel tcg", "-cpu max,avx=off,avx2=off,fma=off"]
         );
+    }
+
+    /// A configuration with `more` lines, settled.
+    fn config(more: &str) -> Result<SimulatedVmConfig, String> {
+        let text = format!(
+            "firmware = \"f\"\nkernel = \"k\"\ninitrd = \"i\"\ncommand_line = \"quiet\"\nsupply = \"s\"\n\
+             processor = \"p\"\nplatform = \"q\"\nrun_directory = \"run\"\n{more}"
+        );
+        let mut config: SimulatedVmConfig = toml::from_str(&text).map_err(|error| error.to_string())?;
+        config.settle(Path::new("/vm")).map(|()| config)
+    }
+
+    #[test]
+    fn the_channel_is_a_port_or_a_forwarded_port_of_the_loopback_and_never_both() {
+        let words = |more: &str| command_line(&config(more).expect("valid"), Accelerator::Tcg).to_string();
+        let serial = words("");
+        assert!(serial.contains("name=adyton.channel") && !serial.contains("netdev"));
+        let network = words("network = \"127.0.0.1:17001\"");
+        assert!(!network.contains("name=adyton.channel"));
+        let user = "user,id=net0,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:17001-:7001";
+        assert!(network.contains(user), "{network}");
+        for more in ["10.0.0.1:17001", "0.0.0.0:17001", "127.0.0.1:0"] {
+            let refused = config(&format!("network = \"{more}\"")).expect_err(more);
+            assert!(refused.contains("simulated_vm.network"), "{refused}");
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! `[simulated_vm]`: the machine of `--tee simulated-vm`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddrV4,
+    path::{Path, PathBuf},
+};
 
 use measurement::snp::{Processor, VCPUS_MAX};
 use serde::Deserialize;
@@ -34,6 +37,11 @@ pub struct SimulatedVmConfig {
     /// Memory in MiB. Default: 1024.
     #[serde(default = "memory_mib")]
     pub memory_mib: u32,
+    /// Gives the machine a network card, and carries the channel over it as a remote guest's: this address on the loopback
+    /// is forwarded to the guest's port, and the guest reaches nothing. Default: none, the channel is a port of
+    /// virtio-serial.
+    #[serde(default)]
+    pub network: Option<SocketAddrV4>,
     /// Archive of enclave.toml and the sealed model, given to the guest as a disk that it reads only.
     pub supply: PathBuf,
     /// `adyton-enclave-simulated`, which is also the security processor.
@@ -91,6 +99,12 @@ impl SimulatedVmConfig {
             .is_some_and(|text| digits::<32>(text).is_none())
         {
             return refuse("host_data", "must be 64 hexadecimal digits");
+        }
+        if self
+            .network
+            .is_some_and(|address| !address.ip().is_loopback() || address.port() == 0)
+        {
+            return refuse("network", "must be a port of the loopback, like 127.0.0.1:17001");
         }
         for path in [
             &mut self.firmware,

@@ -6,8 +6,9 @@
 //! 1. Before each start the files are measured as SEV-SNP measures them ([`measurement`]), from the bytes on the disk.
 //! 2. A SIMULATED security processor is told that measurement and signs reports with it: a program of its own, because
 //!    its keys are linked in no release binary (I8). The guest reaches it over a port of virtio-serial.
-//! 3. The host channel is a second port, with many streams in it ([`channel`]).
-//! 4. QEMU runs it with KVM where that works, and emulates the processor where not. It is supervised as a confidential machine is.
+//! 3. The host channel is a second port, with many streams in it, or a connection over a network card ([`channel`]).
+//! 4. QEMU runs it with KVM where that works, and emulates the processor where not. It is supervised as a confidential
+//!    machine is.
 
 mod accelerator;
 mod arguments;

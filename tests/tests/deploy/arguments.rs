@@ -35,10 +35,14 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("azure/vm", &["--name", "adyton", "--region", "westeurope", "--size", "Standard_DC20as_v6"], "azure-size"),
     ("azure/vm", &["--name", "adyton", "--region", "westeurope", "--size", "Standard_EC128es_v6"], "azure-size"),
     ("azure/vm", &["--name", "adyton", "--region", "westeurope", "--size", "Standard_DC4as_v5 --yes"], "azure-size"),
-    ("azure/relay", &["--name", "adyton", "--region", "westeurope", "--clients", "0.0.0.0/0", "--admin", "203.0.113.7/32", "--ssh-key", "id.pub"], "network"),
-    ("azure/relay", &["--name", "adyton", "--region", "westeurope", "--clients", "10.0.0.0/8", "--admin", "Internet", "--ssh-key", "id.pub"], "network"),
-    ("azure/relay", &["--name", "adyton", "--region", "westeurope", "--clients", "10.0.0.0/8", "--admin", "203.0.113.777/32", "--ssh-key", "id.pub"], "network"),
-    ("azure/relay", &["--name", "adyton", "--region", "westeurope", "--clients", "10.0.0.0/8", "--admin", "203.0.113.7/32", "--ssh-key", "id_ed25519"], "ssh-key"),
+    ("azure/relay", &["--name", "adyton", "--region", "westeurope", "--clients", "0.0.0.0/0", "--admin", "203.0.113.7/32", "--ssh-key", "id.pub", "--broker", "broker:7443", "--certificate", "c.pem", "--private-key", "c.key"], "network"),
+    ("azure/relay", &["--name", "adyton", "--region", "westeurope", "--clients", "10.0.0.0/8", "--admin", "Internet", "--ssh-key", "id.pub", "--broker", "broker:7443", "--certificate", "c.pem", "--private-key", "c.key"], "network"),
+    ("azure/relay", &["--name", "adyton", "--region", "westeurope", "--clients", "10.0.0.0/8", "--admin", "203.0.113.777/32", "--ssh-key", "id.pub", "--broker", "broker:7443", "--certificate", "c.pem", "--private-key", "c.key"], "network"),
+    ("azure/relay", &["--name", "adyton", "--region", "westeurope", "--clients", "10.0.0.0/8", "--admin", "203.0.113.7/32", "--ssh-key", "id_ed25519", "--broker", "broker:7443", "--certificate", "c.pem", "--private-key", "c.key"], "ssh-key"),
+    ("azure/relay", &["--name", "adyton", "--region", "westeurope", "--clients", "10.0.0.0/8", "--admin", "203.0.113.7/32", "--ssh-key", "id.pub", "--broker", "b/;w /etc/passwd:1", "--certificate", "c.pem", "--private-key", "c.key"], "broker"),
+    ("azure/relay", &["--name", "adyton", "--region", "westeurope", "--clients", "10.0.0.0/8", "--admin", "203.0.113.7/32", "--ssh-key", "id.pub", "--broker", "broker:7443", "--certificate", "c.pem", "--private-key", "-key"], "file"),
+    ("azure/supply", &["--name", "adyton", "--region", "westeurope", "--storage", "my-images", "--supply", "supply.img"], "azure-storage"),
+    ("azure/supply", &["--name", "adyton", "--region", "westeurope", "--storage", "images"], "usage"),
     ("azure/policy", &["--url", "http://relay.example.org:8443", "--ca", "ca.pem"], "url"),
     ("azure/policy", &["--url", "https://relay.example.org:8443/$(id)", "--ca", "ca.pem"], "url"),
     ("azure/policy", &["--url", "https://relay.example.org", "--ca", "ca.pem", "--out", "a;b"], "file"),
@@ -52,7 +56,9 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("gcp/vm", &["--name", "adyton", "--project", "my-project", "--zone", "europe-west4-a", "--type", "c3-highmem-4"], "gcp-type"),
     ("gcp/vm", &["--name", "adyton", "--project", "my-project", "--zone", "europe-west4-a", "--type", "e2-standard-4"], "gcp-type"),
     ("gcp/vm", &["--name", "adyton", "--project", "my-project", "--zone", "europe-west4-a", "--type", "n2d-standard-3"], "gcp-type"),
-    ("gcp/relay", &["--name", "adyton", "--project", "my-project", "--zone", "europe-west4-a", "--clients", "0.0.0.0/0", "--admin", "203.0.113.7/32"], "network"),
+    ("gcp/relay", &["--name", "adyton", "--project", "my-project", "--zone", "europe-west4-a", "--clients", "0.0.0.0/0", "--admin", "203.0.113.7/32", "--broker", "broker:7443", "--certificate", "c.pem", "--private-key", "c.key"], "network"),
+    ("gcp/relay", &["--name", "adyton", "--project", "my-project", "--zone", "europe-west4-a", "--clients", "10.0.0.0/8", "--admin", "203.0.113.7/32", "--broker", "broker", "--certificate", "c.pem", "--private-key", "c.key"], "broker"),
+    ("gcp/supply", &["--name", "adyton", "--project", "my-project", "--zone", "europe-west4-a", "--bucket", "gs://images", "--supply", "supply.img"], "gcp-bucket"),
     ("gcp/policy", &["--url", "https://relay.example.org", "--ca", "ca.pem", "--tee", "sev"], "tee"),
     ("gcp/down", &["--name", "adyton", "--project", "my-project", "--zone", "europe-west4-z"], "gcp-zone"),
 ];
@@ -135,7 +141,6 @@ fn scripts_and_modules_have_one_plan_and_one_table() {
             "relay_network",
             "relay_address",
             "enclave_port",
-            "host_port",
             "client_port",
         ] {
             let of_scripts = scripts
@@ -154,10 +159,26 @@ fn scripts_and_modules_have_one_plan_and_one_table() {
     }
 }
 
+/// The port that rules let the relay reach is the one that the guest listens on, the host connects to, and the policy of
+/// the image allows.
+#[test]
+fn scripts_open_the_port_that_the_guest_has() {
+    for (file, line) in [
+        ("scripts/lib/cloud.sh", "enclave_port=7001 "),
+        ("enclave/src/init/network/mod.rs", "const PORT: u16 = 7001;"),
+        ("enclave/image/policy.toml", "listening_tcp_port = 7001 "),
+        ("host/src/remote/mod.rs", "const GUEST_PORT: u16 = 7001;"),
+        ("host/examples/remote.toml", "address = \"10.42.0.4:7001\""),
+    ] {
+        let contents = fs::read_to_string(workspace().join(file)).expect("the file");
+        assert!(contents.contains(line), "{file}: {line}");
+    }
+}
+
 /// What docs/deploy tells people to run is run here, as far as it changes nothing: every script with `--dry-run`.
 #[test]
 fn documented_commands_run() {
-    for (page, scripts) in [("azure", 6), ("gcp", 6)] {
+    for (page, scripts) in [("azure", 7), ("gcp", 7)] {
         let contents =
             fs::read_to_string(workspace().join(format!("docs/deploy/{page}.md"))).expect("the page");
         let block = contents

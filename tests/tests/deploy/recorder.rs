@@ -17,6 +17,7 @@ const PROGRAM: &str = r#"#!/bin/bash
 [ -z "$ADYTON_RECORD_ANSWERS" ] && exit 0
 case "$*" in
     *list-skus*) while [ "$1" != --size ]; do shift; done; echo "$2" ;;
+    *ipAddress*) echo 192.0.2.7 ;;
     *"machine-types describe"*) echo "$4" ;;
     *"group list"*) echo 0 ;;
     *tags.adyton* | *labels.adyton*) echo deployment ;;
@@ -39,6 +40,8 @@ impl Recorder {
         for (place, name) in [
             (folder.path(), "az"),
             (folder.path(), "gcloud"),
+            (folder.path(), "scp"),
+            (folder.path(), "ssh"),
             (release.as_path(), "adyton"),
             (release.as_path(), "adyton-host"),
             (release.as_path(), "adyton-image"),
@@ -92,7 +95,13 @@ impl Recorder {
         let verb = case.script.split('/').next_back().unwrap_or_default();
         let wanted: &[(&str, &String)] = match verb {
             "image" => &[("--uki", &file)],
-            "relay" if case.script.starts_with("azure") => &[("--ssh-key", &file)],
+            "supply" => &[("--supply", &file)],
+            "relay" if case.script.starts_with("azure") => &[
+                ("--ssh-key", &file),
+                ("--certificate", &file),
+                ("--private-key", &file),
+            ],
+            "relay" => &[("--certificate", &file), ("--private-key", &file)],
             "policy" => &[("--uki", &file), ("--ca", &file), ("--out", &out)],
             "verify" => &[("--policy", &file), ("--ca", &file)],
             _ => &[],
