@@ -15,29 +15,27 @@ build_image_tool() {
 
 # The policy's packages, by name and version from apt, checked by digest, unpacked.
 need_image_packages() {
-    local folder="$image_folder/packages" suite name version digest file path ready
-    ready="$folder/ready"
-    if [ -f "$ready" ] && [ "$("$image_tool" packages)" = "$(cat "$ready")" ]; then
-        return
+    local folder="$image_folder/packages" suite name version digest file path
+    if [ ! -f "$folder/ready" ] || [ "$("$image_tool" packages)" != "$(cat "$folder/ready")" ]; then
+        rm -rf "$folder"
+        mkdir -p "$folder/unpacked"
+        while read -r suite name version digest; do
+            download "$folder" "$suite" "$name" "$version"
+            file=$(find "$folder" -maxdepth 1 -name "${name}_*.deb")
+            if ! printf '%s  %s\n' "$digest" "$file" | sha256sum --check --quiet; then
+                say "$name $version is not the package that enclave/image/policy.toml names"
+                return 1
+            fi
+            dpkg-deb --extract "$file" "$folder/unpacked"
+        done < <("$image_tool" packages)
+        "$image_tool" packages >"$folder/ready"
     fi
-    rm -rf "$folder"
-    mkdir -p "$folder/unpacked"
-    while read -r suite name version digest; do
-        download "$folder" "$suite" "$name" "$version"
-        file=$(find "$folder" -maxdepth 1 -name "${name}_*.deb")
-        if ! printf '%s  %s\n' "$digest" "$file" | sha256sum --check --quiet; then
-            say "$name $version is not the package that enclave/image/policy.toml names"
-            return 1
-        fi
-        dpkg-deb --extract "$file" "$folder/unpacked"
-    done < <("$image_tool" packages)
     # Modules are signed as they are inside their compression.
     while read -r path; do
         if [ ! -f "$folder/unpacked/$path" ] && [ -f "$folder/unpacked/$path.xz" ]; then
             xz --decompress "$folder/unpacked/$path.xz"
         fi
     done < <("$image_tool" files)
-    "$image_tool" packages >"$ready"
 }
 
 # download FOLDER SUITE NAME VERSION: one package of a suite of Debian, with an apt state of its own, so that the
