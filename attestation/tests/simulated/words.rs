@@ -1,8 +1,8 @@
 //! What a relying party reads: claims of verified evidence, and the words of kinds, questions and outcomes.
 
 use attestation::{
-    Assurance, DeviceEvidence, DeviceKind, EndorsementKind, Endorsements, FieldValue, Outcome, PlatformTag,
-    Question, Role, UnixTime, catalogue,
+    Assurance, DeviceEvidence, DeviceKind, EndorsementKind, Endorsements, EventLog, FieldValue, Nonce,
+    Outcome, PlatformTag, Question, Role, UnixTime, catalogue,
 };
 use simulated::Flavor;
 
@@ -165,4 +165,20 @@ fn values_of_fields_are_shown_and_read_back() {
         FieldValue::Bytes(nearly_zero).to_string(),
         format!("{}01", "00".repeat(15))
     );
+}
+
+#[test]
+fn a_nonce_is_shown_as_its_digits() {
+    let nonce = Nonce::from_bytes([0x5e; 32]);
+    assert_eq!(format!("{nonce:?}"), format!("Nonce({})", "5e".repeat(32)));
+    assert_eq!(nonce.as_bytes(), &[0x5e; 32]);
+}
+
+#[test]
+fn each_fault_of_an_event_log_says_what_to_do() {
+    let hint = |bytes: &[u8]| EventLog::parse(bytes).expect_err("no log").hint();
+    let too_large = vec![0; 2 << 20];
+    assert!(hint(&too_large).contains("without its padding"));
+    assert!(hint(b"").contains("binary_bios_measurements"));
+    assert!(hint(b"[{\"imr\":3}]").contains("fetch the log again"));
 }
