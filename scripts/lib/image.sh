@@ -38,6 +38,9 @@ need_image_packages() {
     done < <("$image_tool" files)
 }
 
+# What download ends with when the archive has the pinned version no more (EX_UNAVAILABLE of sysexits.h).
+gone=69
+
 # download FOLDER SUITE NAME VERSION: one package of a suite of Debian, with an apt state of its own, so that the
 # machine's sources stay as they are. Apt checks the archive's signature.
 download() {
@@ -57,7 +60,7 @@ download() {
     [ -n "$(find "$state/lists" -name '*Packages*')" ] || apt-get "${options[@]}" update >&2
     (cd "$folder" && apt-get "${options[@]}" download "$name=$version" >&2) || {
         say "apt has no $name $version in $suite any more: pin the newer one in enclave/image/policy.toml"
-        return 1
+        return "$gone"
     }
 }
 

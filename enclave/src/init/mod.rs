@@ -71,6 +71,7 @@ fn boot(image: &Image) -> Result<()> {
     let run = Path::new(RUN);
     supply::unpack(&mut supply::disk()?, run)?;
     let link = link::Link::find(run)?;
+    presented::check()?; // again: a bus of a cloud's shows its devices while init goes on
     (image.provide_evidence)().map_err(EnclaveError::Evidence)?;
     system::seal_root()?;
     image.say("engine starts");
