@@ -226,7 +226,27 @@ impl PublicKey {
 
 #[cfg(test)]
 mod tests {
-    use super::{PSS_SHA256, PSS_SHA384, SignatureAlgorithm};
+    use super::{PSS_SHA256, PSS_SHA384, PublicKey, SignatureAlgorithm};
+    use crate::tpm::testkit::{attestation_key, oid, tlv};
+
+    #[test]
+    fn an_rsa_key_has_its_exponent_and_its_size() {
+        let spki = |modulus: &[u8], exponent: &[u8]| {
+            let key = tlv(
+                0x30,
+                &[tlv(0x02, &[modulus.to_vec()]), tlv(0x02, &[exponent.to_vec()])],
+            );
+            let algorithm = tlv(0x30, &[oid("1.2.840.113549.1.1.1"), tlv(0x05, &[])]);
+            PublicKey::parse(&tlv(0x30, &[algorithm, tlv(0x03, &[alloc::vec![0], key])])).is_ok()
+        };
+        let modulus = [&[0][..], &attestation_key().modulus()].concat();
+        assert!(spki(&modulus, &[1, 0, 1]));
+        for exponent in [&[3][..], &[1, 0, 3], &[0]] {
+            assert!(!spki(&modulus, exponent), "{exponent:?}");
+        }
+        let long = [&modulus[..], &[1; 300]].concat();
+        assert!(!spki(&long, &[1, 0, 1]));
+    }
 
     #[test]
     fn pss_is_known_by_its_hash_with_and_without_the_default_trailer() {

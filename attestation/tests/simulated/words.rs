@@ -1,9 +1,11 @@
 //! What a relying party reads: claims of verified evidence, and the words of kinds, questions and outcomes.
 
 use attestation::{
-    Assurance, DeviceEvidence, DeviceKind, EndorsementKind, Endorsements, EventLog, FieldValue, Nonce,
-    Outcome, PlatformTag, Question, Role, UnixTime, catalogue,
+    AppraisalPolicy, Assurance, DeviceEvidence, DeviceKind, EndorsementKind, Endorsements, EventLog,
+    FieldValue, Nonce, Outcome, PlatformTag, Question, Role, UnixTime, catalogue, inspect,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use simulated::Flavor;
 
 use crate::support::{Case, EVIDENCE_AGE_SECONDS, NOW};
@@ -181,4 +183,68 @@ fn each_fault_of_an_event_log_says_what_to_do() {
     assert!(hint(&too_large).contains("without its padding"));
     assert!(hint(b"").contains("binary_bios_measurements"));
     assert!(hint(b"[{\"imr\":3}]").contains("fetch the log again"));
+}
+
+/// Intel DCAP, quote version 4: signature data, in them certification data, in those a chain; each to its end.
+#[test]
+fn nothing_stands_behind_the_certification_data_of_a_quote() {
+    const SIGNATURE_DATA_AT: usize = 48 + 584;
+    const INNER_SIZE_AT: usize = SIGNATURE_DATA_AT + 4 + 128 + 2;
+    let quote = Case::new(Flavor::Tdx).bundle.evidence;
+    assert_eq!(quote[..2], [4, 0]);
+    let number = |at: usize| u32::from_le_bytes(quote[at..at + 4].try_into().expect("4 bytes"));
+    let end = INNER_SIZE_AT + 4 + number(INNER_SIZE_AT) as usize;
+    let with_a_byte = |sizes: &[usize]| {
+        let mut longer = quote.clone();
+        longer.insert(end, 0);
+        for at in sizes {
+            longer[*at..at + 4].copy_from_slice(&(number(*at) + 1).to_le_bytes());
+        }
+        inspect(&longer).is_some()
+    };
+    assert!(inspect(&quote).is_some());
+    assert!(
+        !with_a_byte(&[SIGNATURE_DATA_AT]),
+        "behind the certification data"
+    );
+    assert!(
+        !with_a_byte(&[SIGNATURE_DATA_AT, INNER_SIZE_AT]),
+        "behind the chain"
+    );
+}
+
+#[test]
+fn collateral_has_its_bound() {
+    let of = |bytes: usize| {
+        let mut case = Case::new(Flavor::Tdx);
+        let kind = EndorsementKind::TdxTcbInfo;
+        let mut document = case
+            .bundle
+            .endorsements
+            .document(kind)
+            .expect("TCB info")
+            .to_vec();
+        document.resize(bytes, b' ');
+        case.bundle.endorsements.insert(kind, document);
+        case.failed().is_empty()
+    };
+    assert_eq!((of(128 * 1024), of(128 * 1024 + 1)), (true, false));
+}
+
+#[test]
+fn a_root_is_issued_by_itself() {
+    let case = Case::new(Flavor::Snp);
+    let intermediate = case
+        .bundle
+        .endorsements
+        .document(EndorsementKind::SnpIntermediate)
+        .expect("an ASK");
+    let line = case
+        .policy
+        .lines()
+        .find(|line| line.starts_with("root_certificate"))
+        .expect("a root");
+    let other = format!("root_certificate = \"{}\"", STANDARD.encode(intermediate));
+    assert!(AppraisalPolicy::from_toml(&case.policy).is_ok());
+    assert!(AppraisalPolicy::from_toml(&case.policy.replace(line, &other)).is_err());
 }

@@ -8,7 +8,7 @@ use simulated::Flavor;
 use super::{ASKED, Case, FLAVORS, VM_ID, verifier};
 use crate::azure::evidence::subject;
 use crate::azure::hcl::HclReport;
-use crate::tpm::testkit::NOW;
+use crate::tpm::testkit::{EK, Issue, NOW, attestation_key, extended_key_usage, intermediate};
 use crate::{snp, tdx};
 
 /// What a clause expects, and what it found.
@@ -85,6 +85,19 @@ fn an_exception_is_named_where_it_is_taken() {
     assert_eq!(
         shown(&without, "azure-ak-certificates"),
         words(expected, "the exception")
+    );
+}
+
+#[test]
+fn a_chain_is_said_to_be_of_what_it_certifies() {
+    let case = Case::new(Flavor::Snp);
+    assert_eq!(shown(&case, "azure-ak-chain").1, "valid");
+    let mut other = Issue::leaf(attestation_key());
+    other.extensions.push(extended_key_usage(&[EK]));
+    let other = case.chain(&[other.issue(), intermediate()]);
+    assert_eq!(
+        shown(&other, "azure-ak-chain").1,
+        "not that of an attestation key"
     );
 }
 

@@ -172,6 +172,8 @@ pub(super) struct Response {
     pub(super) serial: u8,
     pub(super) issuer: Certificate,
     pub(super) hash: &'static str,
+    /// The key whose hash names the issuer, where that is not the issuer's.
+    pub(super) named_key: Option<u8>,
     /// Tag and contents of CertStatus.
     pub(super) status: (u8, Vec<u8>),
     pub(super) this_update: UnixTime,
@@ -195,6 +197,7 @@ impl Response {
             serial,
             issuer: issuer.clone(),
             hash: SHA384,
+            named_key: None,
             status: (0x80, Vec::new()),
             this_update: before(HOUR),
             next_update: Some(after(HOUR)),
@@ -221,7 +224,7 @@ impl Response {
         let id = sequence(&[
             sequence(&[oid(self.hash), element(0x05, &[])]),
             octets(&hashed(&self.issuer.subject())),
-            octets(&hashed(&point(self.issuer.key))),
+            octets(&hashed(&point(self.named_key.unwrap_or(self.issuer.key)))),
             integer(self.serial),
         ]);
         let mut single = vec![id, element(self.status.0, &self.status.1), time(self.this_update)];

@@ -229,6 +229,18 @@ fn cases() -> Vec<Case> {
             *machine = Machine::with_switches(2, 1);
             machine.devices[2].set(25, &[0, 0]);
         }),
+        case("nvidia-architecture", "a switch with a driver", |machine| {
+            *machine = Machine::with_switches(2, 1);
+            machine.devices[2].set(3, b"590.12\0");
+        }),
+        case(
+            "nvidia-architecture",
+            "a switch with the name of a chip",
+            |machine| {
+                *machine = Machine::with_switches(2, 1);
+                machine.devices[2].set(35, b"LS_10\0");
+            },
+        ),
         case(
             "nvidia-device-identity",
             "a switch with another's identifier",

@@ -50,6 +50,9 @@ fn the_issuer_or_its_responder_answers() {
     }
     let bad: &[Case] = &[
         ("another issuer's key", |response| response.issuer.key = 61),
+        ("a name of this issuer and a key of another", |response| {
+            response.named_key = Some(61);
+        }),
         ("another issuer's name", |response| response.issuer.name.push('2')),
         ("somebody else's name", |response| response.misnamed = true),
         ("an unknown critical extension of the response", |response| {
@@ -70,6 +73,9 @@ fn the_issuer_or_its_responder_answers() {
                 let purpose = super::der::sequence(&[super::der::oid("1.3.6.1.5.5.7.3.1")]);
                 responder.extensions[0].2 = purpose;
             });
+        }),
+        ("a responder that may not sign", |response| {
+            response.responder = delegated(|responder| responder.usage = 0x04);
         }),
         ("an expired responder", |response| {
             response.responder = delegated(|responder| responder.not_after = before(HOUR));

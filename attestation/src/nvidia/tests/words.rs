@@ -3,7 +3,9 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 
+use super::der::{explicit, octets, oid, sequence};
 use super::failed;
 use super::machine::{Device, Machine, tcb_info};
 use crate::nvidia::Report;
@@ -119,6 +121,27 @@ fn text_of_a_report_is_clean_to_its_end() {
     ] {
         let machine = changed(|gpu| gpu.set(3, text));
         assert_eq!(failed(&machine.explain()), expected.into(), "{text:?}");
+    }
+}
+
+/// The first FWID of a list is that of the firmware; the others only have to be such.
+#[test]
+fn every_fwid_of_a_leaf_is_read() {
+    let digest = |bytes: usize| sequence(&[oid("2.16.840.1.101.3.4.2.2"), octets(&vec![0xf1; bytes])]);
+    let leaf = |list: &[Vec<u8>]| {
+        let value = sequence(&[explicit(6, &list.concat())]);
+        let machine = changed(|gpu| gpu.chain[0].extensions[1] = ("2.23.133.5.4.1.1", false, value));
+        failed(&machine.explain()).contains("nvidia-fwid")
+    };
+    assert!(!leaf(&[digest(48)]));
+    assert!(!leaf(&[digest(48), digest(48), digest(48)]));
+    for list in [
+        &[][..],
+        &[digest(47)],
+        &[digest(48), octets(b"x")],
+        &[digest(48), digest(48), octets(b"x")],
+    ] {
+        assert!(leaf(list), "{list:x?}");
     }
 }
 

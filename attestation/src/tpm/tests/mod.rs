@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::attest::Attest;
 use super::testkit::{
-    ATTRIBUTES, Failed, Message, NOW, another_key, attestation_key, bit_map, failed, public_area,
+    ATTRIBUTES, Failed, Message, NOW, another_key, attestation_key, bit_map, failed, pem, public_area, tlv,
 };
 use super::{AttestationKey, HashAlgorithm, Quote, RULES, examine, rsassa_signature};
 use crate::clause::Outcome;
@@ -323,8 +323,56 @@ fn an_attestation_key_is_restricted_and_never_left_its_tpm() {
 }
 
 #[test]
+fn sizes_and_flags_of_a_quote_have_their_bounds() {
+    let reads = |change: &dyn Fn(&mut Message)| {
+        let mut message = good();
+        change(&mut message);
+        Attest::parse(&message.encode()).is_some()
+    };
+    for (bytes, read) in [(0, true), (66, true), (67, false)] {
+        assert_eq!(
+            reads(&|message| message.extra_data = alloc::vec![7; bytes]),
+            read,
+            "{bytes}"
+        );
+    }
+    for (bytes, read) in [(64, true), (65, false)] {
+        assert_eq!(
+            reads(&|message| message.digest = alloc::vec![7; bytes]),
+            read,
+            "{bytes}"
+        );
+    }
+    for (safe, read) in [(0, true), (1, true), (2, false), (0xff, false)] {
+        assert_eq!(reads(&|message| message.safe = safe), read, "{safe}");
+    }
+}
+
+#[test]
+fn certificates_of_every_form_of_length_lose_their_padding() {
+    for length in [0, 1, 0x7f, 0x80, 0xc8, 0xff, 0x100, 0x2a0] {
+        let der = tlv(0x30, &[alloc::vec![5; length]]);
+        let padded = [&der[..], &[0; 40]].concat();
+        assert_eq!(
+            super::chain::certificates(&pem(&[padded])),
+            Some(alloc::vec![der.clone()]),
+            "{length}"
+        );
+        let dirty = [&der[..], &[0, 1]].concat();
+        assert_eq!(super::chain::certificates(&pem(&[dirty])), None, "{length}");
+    }
+}
+
+#[test]
 fn another_public_area_is_refused() {
     let public = public_area(attestation_key(), ATTRIBUTES);
+    for (first, read) in [(0x7f, false), (0x80, true), (0x81, true)] {
+        let mut changed = public.clone();
+        changed[24] = first;
+        assert_eq!(AttestationKey::parse(&changed).is_some(), read, "{first:x}");
+    }
+    let shown = AttestationKey::parse(&public).expect("a public area").describe();
+    assert_eq!(shown, format!("attributes {ATTRIBUTES:#010x}, name SHA-256"));
     // Type, symmetric, scheme, hash of the scheme, bits, exponent, length.
     for (at, value) in [
         (1, 0x23),
