@@ -22,6 +22,8 @@ use crate::{
 const KEY_BYTES_MAX: u64 = 1 << 10;
 /// Longest tenant name (bytes).
 const TENANT_BYTES_MAX: usize = 64;
+/// How far the enclave's clock may be behind the issuer's.
+const CLOCK_DIFFERENCE_SECONDS: u64 = 60;
 /// Longest validity: ten years (seconds).
 const VALIDITY_SECONDS_MAX: u64 = 10 * 365 * 24 * 3600;
 
@@ -96,7 +98,8 @@ pub fn read_issuer(path: &Path) -> Result<TokenIssuer, ClientError> {
     Ok(TokenIssuer::from_seed(&seed))
 }
 
-/// Issues a token for `seconds` from `now`.
+/// Issues a token for `seconds` from `now`. It is valid a little earlier: the enclave's clock may be behind ours (RFC 7519
+/// section 4.1.5), and a guest reads its own in whole seconds.
 pub fn issue(
     issuer: &TokenIssuer,
     tenant: &str,
@@ -115,7 +118,7 @@ pub fn issue(
     let claims = TokenClaims {
         tenant: tenant.to_owned(),
         token_id: hex::encode(id),
-        not_before: now,
+        not_before: UnixTime::from_seconds(now.seconds().saturating_sub(CLOCK_DIFFERENCE_SECONDS)),
         expires: now.plus_seconds(seconds),
         models,
     };
@@ -190,6 +193,9 @@ mod tests {
         let (token, claims) = issue(&issuer, "acme", None, now, 60).expect("issued");
         assert_eq!(token.verify(&[public], now).expect("valid"), claims);
         assert!(token.verify(&[public], now.plus_seconds(60)).is_err());
+        let behind = |seconds| UnixTime::from_seconds(now.seconds() - seconds);
+        assert!(token.verify(&[public], behind(60)).is_ok());
+        assert!(token.verify(&[public], behind(61)).is_err());
         assert!(token.verify(&[[7; 32]], now).is_err());
     }
 
