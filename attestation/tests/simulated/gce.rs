@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use attestation::EndorsementKind;
+use attestation::{EndorsementKind, Outcome};
 use base64::Engine as _;
 use simulated::gce::{Chain, LaunchEndorser};
 use simulated::{Flavor, UnixTime};
@@ -99,4 +99,24 @@ fn an_endorsement_that_nobody_asked_for_decides_nothing() {
     let asked = case(Flavor::Tdx);
     listed.bundle.endorsements = asked.bundle.endorsements;
     listed.assert_accepted();
+}
+
+/// What was not reached is listed, too: a reader sees that Google's word would have been asked for.
+#[test]
+fn googles_clauses_are_listed_where_the_policy_takes_its_word() {
+    for flavor in [Flavor::Snp, Flavor::Tdx] {
+        let outcomes = |mut case: Case| -> Vec<Outcome> {
+            case.bundle.evidence.truncate(16);
+            let explanation = case.verifier().explain(&case.bundle, &case.nonce, case.now);
+            let clauses = explanation.clauses.into_iter();
+            let of_google = clauses.filter(|clause| clause.id.starts_with("gce-endorsement"));
+            of_google.map(|clause| clause.outcome).collect()
+        };
+        let listed = outcomes(case(flavor));
+        assert!(
+            !listed.is_empty() && listed.iter().all(|outcome| *outcome == Outcome::Skipped),
+            "{listed:?}"
+        );
+        assert_eq!(outcomes(Case::new(flavor)), []);
+    }
 }
