@@ -54,6 +54,10 @@ pub enum Flaw {
     WrongPurpose,
     /// A critical extension that nobody knows.
     UnknownCritical,
+    /// The manufacturer's own extensions are critical.
+    CriticalProfile,
+    /// The manufacturer's own extensions say otherwise: bytes, and as many that stand there instead.
+    Rewritten(&'static [u8], &'static [u8]),
 }
 
 /// What the simulated manufacturers publish.

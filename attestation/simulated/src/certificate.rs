@@ -71,6 +71,14 @@ impl Extension {
         }
     }
 
+    /// Where `from` stands in the value, `to` stands then; both have the same length.
+    fn rewrite(&mut self, from: &[u8], to: &[u8]) {
+        let at = self.value.windows(from.len()).position(|window| window == from);
+        if let Some(place) = at.and_then(|at| self.value.get_mut(at..at + to.len())) {
+            place.copy_from_slice(to);
+        }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut parts = vec![der::object_identifier(&self.id)];
         if self.critical {
@@ -126,8 +134,19 @@ impl Subject<'_> {
                     .retain(|extension| !extension.id.starts_with("2.5.29."));
                 self.extensions.extend(others);
             }
+            Some(Flaw::CriticalProfile) => self.profile().for_each(|extension| extension.critical = true),
+            Some(Flaw::Rewritten(from, to)) => {
+                self.profile().for_each(|extension| extension.rewrite(from, to))
+            }
         }
         self
+    }
+
+    /// What RFC 5280 does not define.
+    fn profile(&mut self) -> impl Iterator<Item = &mut Extension> {
+        self.extensions
+            .iter_mut()
+            .filter(|extension| !extension.id.starts_with("2.5.29."))
     }
 
     /// The certificate, issued by `issuer` under `issuer_name`.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::manifest::Manifest;
 use super::manifest_rules::{self as rules, RULES};
-use super::{Evidence, examine_set};
+use super::{Anchors, Evidence, examine_set};
 use crate::examination::{Examination, Rule};
 use crate::policy::NvidiaPolicy;
 use crate::roots;
@@ -112,7 +112,7 @@ impl Verifier {
     ) {
         if let Some(policy) = &self.policy().nvidia {
             let age = self.policy().collateral_age_seconds_max;
-            examine_all(examination, policy, age, devices, nonce);
+            examine_all(examination, policy, age, devices, nonce, &roots::nvidia());
         }
     }
 }
@@ -124,8 +124,8 @@ pub(crate) fn examine_all(
     collateral_age_seconds_max: u64,
     devices: &[NvidiaDevice<'_>],
     nonce: &[u8; 32],
+    anchors: &Anchors,
 ) {
-    let anchors = roots::nvidia();
     let devices: Vec<_> = devices
         .iter()
         .map(|device| Evidence {
@@ -135,7 +135,7 @@ pub(crate) fn examine_all(
             chain: device.chain,
             endorsements: device.endorsements,
             policy,
-            anchors: &anchors,
+            anchors,
             nonce,
             collateral_age_seconds_max,
         })

@@ -58,9 +58,10 @@ impl TcbStatus {
         }
     }
 
-    /// Whether a policy may accept it for a time; never what is out of date or revoked.
+    /// Whether a policy may accept it for a time; never what is out of date or revoked. What is up to date needs
+    /// no exception.
     pub(crate) const fn may_be_excepted(self) -> bool {
-        self.faults() & (OUT_OF_DATE | REVOKED) == 0
+        self.faults() != 0 && self.faults() & (OUT_OF_DATE | REVOKED) == 0
     }
 }
 
@@ -91,6 +92,12 @@ mod tests {
             assert_eq!(status.converge(UpToDate), status);
             assert_eq!(status.converge(status), status);
             assert!(!status.converge(OutOfDate).may_be_excepted());
+            let excepted = [
+                SWHardeningNeeded,
+                ConfigurationNeeded,
+                ConfigurationAndSWHardeningNeeded,
+            ];
+            assert_eq!(status.may_be_excepted(), excepted.contains(&status), "{status}");
             for other in ALL {
                 assert_eq!(status.converge(other), other.converge(status));
             }

@@ -8,7 +8,7 @@ use super::devices::{is_nvidia, names, nvidia_devices};
 use crate::device::{DeviceEvidence, device_nonce};
 use crate::examination::Examination;
 use crate::policy::NvidiaPolicy;
-use crate::{AppraisalError, ReportData, UnixTime, nvidia};
+use crate::{AppraisalError, ReportData, UnixTime, nvidia, roots};
 
 /// What an enclave accepts of the devices that will hold weights and prompts. It is part of the measured
 /// configuration: whoever trusts the enclave trusts it.
@@ -56,6 +56,17 @@ impl DevicePolicy {
         report_data: &ReportData,
         now: UnixTime,
     ) -> Result<VerifiedDevices, AppraisalError> {
+        self.appraise_under(&roots::nvidia(), devices, report_data, now)
+    }
+
+    /// The same under given roots: NVIDIA's, or a test's own.
+    pub(crate) fn appraise_under(
+        &self,
+        anchors: &nvidia::Anchors,
+        devices: &[DeviceEvidence],
+        report_data: &ReportData,
+        now: UnixTime,
+    ) -> Result<VerifiedDevices, AppraisalError> {
         let mut examination = Examination::new(now);
         let names = names(devices);
         let parts = nvidia_devices(devices, &names);
@@ -65,6 +76,7 @@ impl DevicePolicy {
             self.collateral_age_seconds_max,
             &parts,
             &device_nonce(report_data),
+            anchors,
         );
         let conclusion = examination.conclude(&[nvidia::RULES, nvidia::MANIFEST_RULES, nvidia::SET_RULES]);
         match conclusion.error {

@@ -1,6 +1,9 @@
 //! Documents that are signed as they should be and say something else than they should: certificates of the wrong
 //! name or purpose, collateral about something else. On the simulated platform, whose manufacturers sign anything.
 
+use attestation::AppraisalPolicy;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use simulated::Flavor;
 use simulated::adversary::{self, Document, Domain, Flaw, Publication, QE_REPORT_AT};
 
@@ -9,7 +12,7 @@ use crate::support::{COLLATERAL_SECONDS, Case, DAY, NOW, changeable_platform};
 #[test]
 fn each_flaw_of_each_simulated_certificate_is_refused() {
     use Document::{Ask, Pck, PckCa, TcbSigner, Vcek};
-    use Flaw::{Renamed, UnknownCritical, WrongPurpose};
+    use Flaw::{CriticalProfile, Renamed, Rewritten, UnknownCritical, WrongPurpose};
     let (intermediate, chain, signer) = (
         &["snp-intermediate-signature"][..],
         &["tdx-pck-chain"][..],
@@ -28,6 +31,13 @@ fn each_flaw_of_each_simulated_certificate_is_refused() {
         (Flavor::Snp, Vcek, Renamed, &["snp-leaf-profile"]),
         (Flavor::Snp, Vcek, WrongPurpose, &["snp-leaf-profile"]),
         (Flavor::Snp, Vcek, UnknownCritical, &["snp-leaf-profile"]),
+        (Flavor::Snp, Vcek, CriticalProfile, &["snp-leaf-profile"]),
+        (
+            Flavor::Snp,
+            Vcek,
+            Rewritten(b"Genoa", b"Milan"),
+            &["snp-leaf-profile"],
+        ),
         (
             Flavor::Tdx,
             PckCa,
@@ -39,6 +49,19 @@ fn each_flaw_of_each_simulated_certificate_is_refused() {
         (Flavor::Tdx, Pck, Renamed, chain),
         (Flavor::Tdx, Pck, WrongPurpose, chain),
         (Flavor::Tdx, Pck, UnknownCritical, chain),
+        // The first component under another arc, and as another component: ends of the identifier 1.13.1.2.1.
+        (
+            Flavor::Tdx,
+            Pck,
+            Rewritten(&[0x0d, 1, 2, 1], &[0x0d, 1, 3, 1]),
+            &["tdx-pck-profile"],
+        ),
+        (
+            Flavor::Tdx,
+            Pck,
+            Rewritten(&[0x0d, 1, 2, 1], &[0x0d, 1, 2, 19]),
+            &["tdx-pck-profile"],
+        ),
         (Flavor::Tdx, TcbSigner, Renamed, signer),
         (Flavor::Tdx, TcbSigner, WrongPurpose, signer),
         (Flavor::Tdx, TcbSigner, UnknownCritical, signer),
@@ -48,6 +71,51 @@ fn each_flaw_of_each_simulated_certificate_is_refused() {
         let failed = Case::of(&platform, flavor).failed();
         assert_eq!(failed, clauses.iter().copied().collect(), "{document:?} {flaw:?}");
     }
+}
+
+#[test]
+fn words_beside_a_refused_simulated_chain_tell_which_part_is_wrong() {
+    for (document, flaw, found) in [
+        (Document::Pck, Flaw::Renamed, "other certificates"),
+        (Document::Pck, Flaw::WrongPurpose, "other certificates"),
+        (Document::PckCa, Flaw::WrongPurpose, "other certificates"),
+    ] {
+        let mut platform = changeable_platform();
+        adversary::reissue_flawed(&mut platform, document, flaw, NOW, DAY).expect("it is issued");
+        let case = Case::of(&platform, Flavor::Tdx);
+        let explanation = case.verifier().explain(&case.bundle, &case.nonce, case.now);
+        let chain = explanation
+            .clauses
+            .iter()
+            .find(|clause| clause.id == "tdx-pck-chain")
+            .expect("the clause");
+        assert_eq!(chain.found, found, "{document:?} {flaw:?}");
+    }
+}
+
+/// An anchor is self-issued and an authority: neither half is enough.
+#[test]
+fn a_simulated_root_that_another_issued_or_that_may_not_issue_is_no_anchor() {
+    let reads = |policy: &str| AppraisalPolicy::from_toml(policy).is_ok();
+    let mut platform = changeable_platform();
+    let case = Case::of(&platform, Flavor::Tdx);
+    assert!(reads(&case.policy));
+    let folder = tempfile::tempdir().expect("a folder");
+    platform.save(folder.path()).expect("it is saved");
+    let base64 =
+        |name: &str| STANDARD.encode(std::fs::read(folder.path().join(name)).expect("a certificate"));
+    let (root, ca) = (base64("tdx-root.der"), base64("tdx-ca.der"));
+    assert!(case.policy.contains(&root));
+    assert!(
+        !reads(&case.policy.replace(&root, &ca)),
+        "an authority that the root issued"
+    );
+    adversary::reissue_flawed(&mut platform, Document::Root, Flaw::WrongPurpose, NOW, DAY)
+        .expect("it is issued");
+    assert!(
+        !reads(&Case::of(&platform, Flavor::Tdx).policy),
+        "self-issued, and a signer"
+    );
 }
 
 fn published(publication: &Publication) -> (simulated::Platform, Case) {

@@ -2,15 +2,18 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::string::ToString as _;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::authority::{Certificate, HOUR, before, chain_der, pem};
+use sha2::{Digest as _, Sha256};
+
+use super::authority::{Certificate, HOUR, NOW, before, chain_der, pem};
 use super::machine::{Device, Machine, composite_device_id, spdm_name, tcb_info};
 use super::{failed, skipped};
 use crate::nvidia::{RULES, SET_RULES};
-use crate::{DeviceKind, Verdict};
+use crate::{DeviceKind, DevicePolicy, Verdict, device_nonce};
 
 type Case = (&'static str, &'static str, Box<dyn Fn(&mut Machine)>);
 
@@ -312,6 +315,35 @@ fn a_whole_machine_is_accepted() {
         change(&mut machine.devices[0]);
         assert_eq!(failed(&machine.explain()), [].into(), "{what}");
     }
+}
+
+/// What an enclave asks of its devices before it gives them weights, and what it then puts into its statement.
+#[test]
+fn devices_that_answer_for_the_enclave_are_believed_and_named() {
+    let report_data = [0x2c; 64];
+    let mut machine = Machine::with_switches(2, 1);
+    for device in &mut machine.devices {
+        device.nonce = device_nonce(&report_data);
+    }
+    let policy: DevicePolicy =
+        toml::from_str(&format!("collateral_age_seconds_max = 86400\n{}", machine.policy)).expect("it reads");
+    let (anchors, devices) = (machine.anchors(), machine.devices());
+    let verified = policy
+        .appraise_under(&anchors, &devices, &report_data, NOW)
+        .expect("accepted");
+    let digests: Vec<[u8; 32]> = machine
+        .devices
+        .iter()
+        .map(|device| Sha256::digest(&chain_der(&device.chain)[0]).into())
+        .collect();
+    assert_eq!(verified.digests(), digests);
+    assert_eq!(digests.len(), 3);
+
+    // Another question; one device left out; keys that are not NVIDIA's.
+    let appraised = |devices, report_data: &_| policy.appraise_under(&anchors, devices, report_data, NOW);
+    assert!(appraised(&devices, &[0x2d; 64]).is_err());
+    assert!(appraised(&devices[1..], &report_data).is_err());
+    assert!(policy.appraise(&devices, &report_data, NOW).is_err());
 }
 
 #[test]

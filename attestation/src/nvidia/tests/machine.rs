@@ -17,7 +17,10 @@ use crate::nvidia::canonical::canonical;
 use crate::nvidia::xml::Element;
 use crate::nvidia::{Anchors, Evidence, MANIFEST_RULES, RULES, SET_RULES, examine_set};
 use crate::x509::TrustAnchor;
-use crate::{AppraisalPolicy, Assurance, DeviceKind, EndorsementKind, Endorsements, Explanation, Verdict};
+use crate::{
+    AppraisalPolicy, Assurance, DeviceEvidence, DeviceKind, EndorsementKind, Endorsements, Explanation,
+    Verdict,
+};
 
 pub(super) const NONCE: [u8; 32] = [0x5e; 32];
 const FWID: [u8; 48] = [0xf1; 48];
@@ -373,6 +376,20 @@ impl Machine {
             device: anchor(root("NVIDIA Device Identity CA", 32)),
             manifest: anchor(root("NVIDIA CoRIM signing Root CA", 43)),
         }
+    }
+
+    /// What the machine sends of its devices, without manifests.
+    pub(super) fn devices(&self) -> Vec<DeviceEvidence> {
+        let responses = self.responses.iter().flatten().flat_map(Response::der).collect();
+        let mut endorsements = Endorsements::new();
+        endorsements.insert(EndorsementKind::NvidiaOcsp, responses);
+        let device = |device: &Device| DeviceEvidence {
+            kind: device.kind,
+            evidence: device.evidence(),
+            certificates: pem(&chain_der(&device.chain)).into_bytes(),
+            endorsements: endorsements.clone(),
+        };
+        self.devices.iter().map(device).collect()
     }
 
     pub(super) fn explain(&self) -> Explanation {
