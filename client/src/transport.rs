@@ -79,11 +79,14 @@ impl Transport {
                 )));
             }
         }
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls_config(ca, identity)?)
             .https_or_http()
             .enable_all_versions()
-            .build();
+            .wrap_connector(http);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self {
             client,

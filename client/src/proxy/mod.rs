@@ -12,7 +12,7 @@ pub mod relay;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, middleware, routing};
+use axum::{Router, middleware, routing, serve::ListenerExt as _};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{discovery, error::ClientError, output::Output, session::Session, verdict};
@@ -62,6 +62,9 @@ pub async fn serve(
         address: String::new(),
         source,
     })?;
+    let listener = listener.tap_io(|socket| {
+        let _ = socket.set_nodelay(true); // only latency suffers
+    });
     let renewing = tokio::spawn(renew_at_epochs(Arc::clone(&relay.session), output));
     let mut stopped = stop.clone();
     let serving = axum::serve(listener, routes(relay, address)).with_graceful_shutdown(async move {

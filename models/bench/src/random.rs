@@ -60,7 +60,7 @@ impl Shape {
         layers: 2,
         heads: 4,
         kv_heads: 2,
-        context: 512,
+        context: 2_048,
     };
 }
 

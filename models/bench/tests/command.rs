@@ -47,7 +47,7 @@ fn a_random_model_is_measured_written_and_read_again() {
     }
     assert!(document["machine"]["reading_gb_per_second"].as_f64().unwrap() > 0.0);
 
-    let table = bench(&["--tiny", "--prompt-tokens", "16", "--completion-tokens", "8"]);
+    let table = bench(&["--tiny"]);
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(
         table.contains("of reading") && table.lines().count() == 6,
