@@ -40,6 +40,10 @@ impl Attester for Retagged {
         self.0.evidence(report_data)
     }
 
+    fn brings_endorsements(&self) -> bool {
+        true
+    }
+
     fn access(&self) -> Access {
         self.0.access()
     }
