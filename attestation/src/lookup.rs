@@ -153,7 +153,7 @@ pub fn endorsement_lookup(platform: PlatformTag, evidence: &[u8]) -> Result<Look
     match platform {
         PlatformTag::AmdSevSnp | PlatformTag::SimulatedAmdSevSnp => of_report(evidence),
         PlatformTag::IntelTdx | PlatformTag::SimulatedIntelTdx => of_quote(evidence),
-        PlatformTag::AzureAmdSevSnp | PlatformTag::AzureIntelTdx => {
+        PlatformTag::AzureAmdSevSnp | PlatformTag::AzureIntelTdx | PlatformTag::SimulatedAzureAmdSevSnp => {
             let azure = AzureEvidence::decode(evidence)?;
             match &azure.td_quote {
                 Some(quote) => of_quote(quote),

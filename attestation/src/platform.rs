@@ -19,17 +19,20 @@ pub enum PlatformTag {
     SimulatedAmdSevSnp,
     /// A TDX quote signed by software; development only.
     SimulatedIntelTdx,
+    /// A vTPM quote as an Azure confidential VM's, vouched for by an SNP report signed by software; development only.
+    SimulatedAzureAmdSevSnp,
 }
 
 impl PlatformTag {
     /// Every tag.
-    pub const ALL: [PlatformTag; 6] = [
+    pub const ALL: [PlatformTag; 7] = [
         Self::AmdSevSnp,
         Self::IntelTdx,
         Self::AzureAmdSevSnp,
         Self::AzureIntelTdx,
         Self::SimulatedAmdSevSnp,
         Self::SimulatedIntelTdx,
+        Self::SimulatedAzureAmdSevSnp,
     ];
 
     /// The text in bundles, cache paths and logs.
@@ -41,6 +44,7 @@ impl PlatformTag {
             PlatformTag::AzureIntelTdx => "azure-intel-tdx",
             PlatformTag::SimulatedAmdSevSnp => "simulated-amd-sev-snp",
             PlatformTag::SimulatedIntelTdx => "simulated-intel-tdx",
+            PlatformTag::SimulatedAzureAmdSevSnp => "simulated-azure-amd-sev-snp",
         }
     }
 
@@ -53,7 +57,9 @@ impl PlatformTag {
     pub const fn is_simulated(self) -> bool {
         matches!(
             self,
-            PlatformTag::SimulatedAmdSevSnp | PlatformTag::SimulatedIntelTdx
+            PlatformTag::SimulatedAmdSevSnp
+                | PlatformTag::SimulatedIntelTdx
+                | PlatformTag::SimulatedAzureAmdSevSnp
         )
     }
 }

@@ -18,7 +18,9 @@ pub fn endorsement_subject(platform: PlatformTag, evidence: &[u8]) -> Result<Vec
         PlatformTag::IntelTdx | PlatformTag::SimulatedIntelTdx => {
             Quote::parse(evidence).as_ref().and_then(tdx::subject)
         }
-        PlatformTag::AzureAmdSevSnp | PlatformTag::AzureIntelTdx => azure::subject(evidence),
+        PlatformTag::AzureAmdSevSnp | PlatformTag::AzureIntelTdx | PlatformTag::SimulatedAzureAmdSevSnp => {
+            azure::subject(evidence)
+        }
     }
     .ok_or(BundleError::Shape)
 }

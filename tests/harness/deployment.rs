@@ -50,6 +50,16 @@ impl Deployment {
         Self::launch(folder, &["--vm".as_ref(), image.as_ref()], &sample_model())
     }
 
+    /// The same as a machine like one of Azure's: it boots from a disk, and has a vTPM.
+    pub fn start_azure_like_machine(image: &Path) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("adyton-")
+            .tempdir()
+            .expect("temporary folder");
+        let kind = ["--vm".as_ref(), image.as_ref(), "--azure-like".as_ref()];
+        Self::launch(folder, &kind, &sample_model())
+    }
+
     /// Starts one over what `folder` holds already.
     pub fn start_in(folder: tempfile::TempDir, flavor: &str) -> Self {
         Self::launch(folder, &["--flavor".as_ref(), flavor.as_ref()], &sample_model())

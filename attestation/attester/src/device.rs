@@ -54,6 +54,10 @@ impl Attester for WithDevices {
         Ok(digests)
     }
 
+    fn brings_endorsements(&self) -> bool {
+        self.attester.brings_endorsements()
+    }
+
     fn access(&self) -> Access {
         let devices = self.devices.iter().map(|device| device.access());
         devices.fold(self.attester.access(), Access::and)

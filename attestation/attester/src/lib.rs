@@ -51,6 +51,11 @@ pub trait Attester: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Whether everything that was published about the evidence comes along, so that nobody else need be asked for it.
+    fn brings_endorsements(&self) -> bool {
+        false
+    }
+
     /// What of the system collecting touches.
     fn access(&self) -> Access {
         Access::default()

@@ -180,7 +180,11 @@ pub fn azure_evidence(data: &[u8]) {
         assert_eq!(evidence.encode().as_deref(), Ok(data), "one encoding");
     }
     let endorsements = Endorsements::new();
-    for platform in [PlatformTag::AzureAmdSevSnp, PlatformTag::AzureIntelTdx] {
+    for platform in [
+        PlatformTag::AzureAmdSevSnp,
+        PlatformTag::AzureIntelTdx,
+        PlatformTag::SimulatedAzureAmdSevSnp,
+    ] {
         refused(explain(platform, data, None, &endorsements));
     }
 }
@@ -293,7 +297,11 @@ fn azure_of(hcl_report: Vec<u8>) -> AzureEvidence {
 
 fn explain_azure(evidence: &AzureEvidence) {
     let none = Endorsements::new();
-    for platform in [PlatformTag::AzureAmdSevSnp, PlatformTag::AzureIntelTdx] {
+    for platform in [
+        PlatformTag::AzureAmdSevSnp,
+        PlatformTag::AzureIntelTdx,
+        PlatformTag::SimulatedAzureAmdSevSnp,
+    ] {
         let explanation =
             verifier().explain_azure_evidence(platform, evidence, None, &none, Some(&[0xa5; 32]), NOW);
         refused(explanation.verdict);

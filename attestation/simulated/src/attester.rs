@@ -47,4 +47,8 @@ impl Attester for SimulatedAttester {
             devices: Vec::new(),
         })
     }
+
+    fn brings_endorsements(&self) -> bool {
+        true
+    }
 }

@@ -8,10 +8,12 @@
 //! 2. [`measure`] computes what a launch measures.
 //! 3. [`Platform::attester`] signs evidence of that launch.
 //! 4. [`Platform::renew`] publishes revocation lists and collateral anew.
+//! 5. [`azure::Paravisor`] vouches for a vTPM by such a report, as the paravisor of an Azure confidential VM does.
 #![forbid(unsafe_code)]
 
 pub mod adversary;
 mod attester;
+pub mod azure;
 mod certificate;
 mod collateral;
 mod der;

@@ -5,6 +5,7 @@ use std::path::Path;
 use attestation::{Endorsements, PlatformTag, UnixTime};
 
 use crate::attester::{Machine, SimulatedAttester};
+use crate::azure::VtpmAuthority;
 use crate::certificate::Validity;
 use crate::files::Folder;
 use crate::key::random;
@@ -136,6 +137,13 @@ impl Platform {
     /// measurement: one table, `[danger.simulated.snp]` or `[danger.simulated.tdx]`.
     pub fn policy_fragment(&self, flavor: Flavor, launch_measurement: &[u8; 48]) -> String {
         policy::fragment(self, flavor, launch_measurement)
+    }
+
+    /// The part of an appraisal policy that accepts this machine behind a paravisor of this measurement, and vTPM keys
+    /// that `authority` certified: `[danger.simulated.azure]`. Whoever knows the guest adds
+    /// `[danger.simulated.azure.pcrs]`.
+    pub fn azure_policy_fragment(&self, authority: &VtpmAuthority, launch_measurement: &[u8; 48]) -> String {
+        policy::azure_fragment(self, authority, launch_measurement)
     }
 }
 

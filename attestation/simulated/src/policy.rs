@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::azure::{self, VtpmAuthority};
 use crate::platform::{Flavor, Platform};
 use crate::snp::{Product, TURIN};
 use crate::tdx;
@@ -15,24 +16,8 @@ pub(crate) fn fragment(platform: &Platform, flavor: Flavor, launch_measurement: 
     let zero = "00".repeat(48);
     match flavor {
         Flavor::Snp => format!(
-            r#"{WARNING}
-[danger.simulated.snp]
-root_certificate = "{root}"
-launch_measurements = ["{measurement}"]
-guest_svn_minimum = 0
-guest_abi_minimum = "1.55"
-guest_policy_required = []
-platform_required = ["tsme", "ecc", "alias-check-complete"]
-enrolled_machines = ["{machine}"]
-
-[[danger.simulated.snp.minimum_tcb]]
-{minimum}
-firmware = "1.55.49"
-mitigations = 0x3f
-"#,
-            root = STANDARD.encode(&platform.snp.ark_certificate),
-            machine = hex::encode(platform.snp.hardware_id()),
-            minimum = minimum_tcb(platform.snp.product),
+            "{WARNING}\n{}",
+            snp(platform, "danger.simulated.snp", launch_measurement)
         ),
         Flavor::Tdx => format!(
             r#"{WARNING}
@@ -53,6 +38,49 @@ evaluation_number_minimum = {evaluation_number}
             evaluation_number = tdx::EVALUATION_NUMBER,
         ),
     }
+}
+
+/// `[danger.simulated.azure]` without its PCRs, which are the guest's, and the table of its processor.
+pub(crate) fn azure_fragment(
+    platform: &Platform,
+    authority: &VtpmAuthority,
+    launch_measurement: &[u8; 48],
+) -> String {
+    format!(
+        r#"{WARNING}
+[danger.simulated.azure]
+vtpm_root_certificate = "{root}"
+vm_ids = ["{vm_id}"]
+exceptions = ["secure-boot-disabled", "console-enabled", "interactive-console"]
+
+{snp}"#,
+        root = STANDARD.encode(authority.root_certificate()),
+        vm_id = azure::vm_id(&platform.snp),
+        snp = snp(platform, "danger.simulated.azure.snp", launch_measurement),
+    )
+}
+
+fn snp(platform: &Platform, table: &str, launch_measurement: &[u8; 48]) -> String {
+    format!(
+        r#"[{table}]
+root_certificate = "{root}"
+launch_measurements = ["{measurement}"]
+guest_svn_minimum = 0
+guest_abi_minimum = "1.55"
+guest_policy_required = []
+platform_required = ["tsme", "ecc", "alias-check-complete"]
+enrolled_machines = ["{machine}"]
+
+[[{table}.minimum_tcb]]
+{minimum}
+firmware = "1.55.49"
+mitigations = 0x3f
+"#,
+        root = STANDARD.encode(&platform.snp.ark_certificate),
+        measurement = hex::encode(launch_measurement),
+        machine = hex::encode(platform.snp.hardware_id()),
+        minimum = minimum_tcb(platform.snp.product),
+    )
 }
 
 /// The TCB version that the machine is made with, as the lowest that is accepted.

@@ -87,7 +87,7 @@ pub(crate) fn examine(examination: &mut Examination, evidence: &Evidence<'_>) ->
         .as_ref()
         .and_then(|runtime| attestation_key(examination, runtime));
     if let Some(runtime) = &runtime {
-        settings::examine(examination, runtime, evidence.policy);
+        settings::examine(examination, runtime, evidence.policy, evidence.qualifying_data);
     }
     certificates(examination, evidence, key.as_ref());
     let vtpm = tpm::examine(

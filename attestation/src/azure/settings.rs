@@ -9,6 +9,7 @@ use super::rules;
 use super::runtime::RuntimeData;
 use crate::examination::{Examination, Rule};
 use crate::policy::{AzureException, AzurePolicy};
+use crate::vtpm_qualifying_data;
 
 /// Settings that the rules below decide on, and those that are only for people.
 const KNOWN: [&str; 11] = [
@@ -89,8 +90,13 @@ static SWITCHES: [Switch; 7] = [
     },
 ];
 
-/// Records the clauses.
-pub(super) fn examine(examination: &mut Examination, runtime: &RuntimeData, policy: &AzurePolicy) {
+/// Records the clauses. `qualifying_data` is what the vTPM was asked to sign.
+pub(super) fn examine(
+    examination: &mut Examination,
+    runtime: &RuntimeData,
+    policy: &AzurePolicy,
+    qualifying_data: Option<&[u8]>,
+) {
     for switch in &SWITCHES {
         check_switch(examination, runtime, policy, switch);
     }
@@ -104,7 +110,7 @@ pub(super) fn examine(examination: &mut Examination, runtime: &RuntimeData, poli
         shown(runtime, "vmUniqueId"),
     );
     others(examination, runtime, policy);
-    user_data(examination, runtime, policy);
+    user_data(examination, runtime, policy, qualifying_data);
 }
 
 fn check_switch(examination: &mut Examination, runtime: &RuntimeData, policy: &AzurePolicy, switch: &Switch) {
@@ -159,16 +165,26 @@ fn others(examination: &mut Examination, runtime: &RuntimeData, policy: &AzurePo
     examination.check(&rules::OTHERS, holds, expected, found);
 }
 
-fn user_data(examination: &mut Examination, runtime: &RuntimeData, policy: &AzurePolicy) {
+/// What the policy lists, or the report data of this very appraisal: a guest that can hands them to the paravisor, too,
+/// and what the vTPM was asked to sign is their digest.
+fn user_data(
+    examination: &mut Examination,
+    runtime: &RuntimeData,
+    policy: &AzurePolicy,
+    qualifying_data: Option<&[u8]>,
+) {
     let (holds, found) = match &runtime.user_data {
         Some(text) => {
             let mut data = [0; 64];
             let whole = hex::decode_to_slice(text, &mut data).is_ok();
-            (whole && policy.user_data.contains(&data), text.as_str())
+            let own = qualifying_data == Some(&vtpm_qualifying_data(&data)[..]);
+            let accepted = own || policy.user_data.contains(&data);
+            (whole && accepted, text.as_str())
         }
         None => (policy.excepts(AzureException::AbsentUserData), "none"),
     };
-    examination.check(&rules::USER_DATA, holds, policy.user_data.to_string(), found);
+    let expected = format!("{}, or this appraisal's report data", policy.user_data);
+    examination.check(&rules::USER_DATA, holds, expected, found);
 }
 
 fn shown(runtime: &RuntimeData, name: &str) -> String {

@@ -1,17 +1,18 @@
 //! What is accepted of Azure's confidential VMs.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::Deserialize;
 
-use super::values::AnyOf;
+use super::values::{AnyOf, RootCertificate};
 use super::vtpm::{Accepted, PcrPolicy};
 use super::{SnpPolicy, TdxPolicy};
 use crate::error::PolicyError;
 
-/// `[azure]`. The processor's own tables are `[azure.snp]` and `[azure.tdx]`: what they measure is the
-/// paravisor, which runs the vTPM; the guest inside is in the PCRs.
+/// `[azure]` and `[danger.simulated.azure]`. The processor's own tables are `[azure.snp]` and `[azure.tdx]`: what
+/// they measure is the paravisor, which runs the vTPM; the guest inside is in the PCRs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AzurePolicy {
@@ -21,11 +22,14 @@ pub(crate) struct AzurePolicy {
     /// Confidential VMs on TDX are accepted if this is there.
     #[serde(default)]
     pub(crate) tdx: Option<TdxPolicy>,
+    /// The simulated root for vTPMs. Refused in `[azure]`: the real one is built in.
+    #[serde(default)]
+    pub(crate) vtpm_root_certificate: Option<RootCertificate>,
     /// The PCRs that the quote must cover, and what each must be.
     pub(crate) pcrs: PcrPolicy,
     /// `"any"` or a list of vmUniqueId.
     pub(crate) vm_ids: Accepted<String>,
-    /// The guest's 64 bytes of user data; zero unless set.
+    /// The guest's 64 bytes of user data; zero unless set. The report data of an appraisal need not be listed for it.
     #[serde(default = "AnyOf::zero")]
     pub(crate) user_data: AnyOf<64>,
     /// root-cert-thumbprint; none unless set.
@@ -98,36 +102,51 @@ impl AzurePolicy {
         self.exceptions.contains(&exception)
     }
 
-    /// Checks what types cannot.
-    pub(super) fn check(&self) -> Result<(), PolicyError> {
+    /// Checks what types cannot; `table` is for messages.
+    pub(super) fn check(&self, table: &str, simulated: bool) -> Result<(), PolicyError> {
         let refuse = |key: &str, reason: &str| {
             Err(PolicyError::Value {
-                key: key.to_string(),
+                key: format!("{table}.{key}"),
                 reason: reason.to_string(),
             })
         };
+        match (&self.vtpm_root_certificate, simulated) {
+            (None, true) => {
+                return refuse("vtpm_root_certificate", "a simulated platform must name its root");
+            }
+            (Some(_), false) => return refuse("vtpm_root_certificate", "the real root is built in"),
+            _ => {}
+        }
+        if simulated && (self.snp.is_none() || self.tdx.is_some()) {
+            return refuse(
+                "snp, tdx",
+                "SEV-SNP is simulated behind a paravisor, and only that",
+            );
+        }
         if self.snp.is_none() && self.tdx.is_none() {
-            return refuse("azure.snp, azure.tdx", "no processor is accepted");
+            return refuse("snp, tdx", "no processor is accepted");
+        }
+        let endorsed = (self.snp.as_ref().map(|snp| &snp.gce_firmware))
+            .into_iter()
+            .chain(self.tdx.as_ref().map(|tdx| &tdx.gce_firmware));
+        if endorsed.flatten().next().is_some() {
+            return refuse("snp.gce_firmware", "the paravisor is not Google's");
         }
         if self.root_certificate_thumbprints.is_empty() {
-            return refuse(
-                "azure.root_certificate_thumbprints",
-                "an empty list accepts nothing",
-            );
+            return refuse("root_certificate_thumbprints", "an empty list accepts nothing");
         }
         if !self.vm_ids.listed().iter().all(|id| is_vm_id(id)) {
-            return refuse(
-                "azure.vm_ids",
-                "an id looks like 3c18c97a-0d2a-4565-969d-166cdcef26a3",
-            );
+            return refuse("vm_ids", "an id looks like 3c18c97a-0d2a-4565-969d-166cdcef26a3");
         }
         if let Some(snp) = &self.snp {
-            snp.check("azure.snp", false)?;
+            snp.check(&format!("{table}.snp"), simulated)?;
             // The paravisor asks for the report; at another level it would be the guest's own.
             if snp.vmpl != 0 {
-                return refuse("azure.snp.vmpl", "the paravisor runs at 0");
+                return refuse("snp.vmpl", "the paravisor runs at 0");
             }
         }
-        self.tdx.iter().try_for_each(|tdx| tdx.check("azure.tdx", false))
+        self.tdx
+            .iter()
+            .try_for_each(|tdx| tdx.check(&format!("{table}.tdx"), simulated))
     }
 }

@@ -52,6 +52,7 @@ pub struct AppraisalPolicy {
     pub(crate) nvidia: Option<NvidiaPolicy>,
     pub(crate) simulated_snp: Option<SnpPolicy>,
     pub(crate) simulated_tdx: Option<TdxPolicy>,
+    pub(crate) simulated_azure: Option<AzurePolicy>,
 }
 
 /// The document as it is written.
@@ -93,6 +94,8 @@ struct Simulated {
     snp: Option<SnpPolicy>,
     #[serde(default)]
     tdx: Option<TdxPolicy>,
+    #[serde(default)]
+    azure: Option<AzurePolicy>,
 }
 
 impl AppraisalPolicy {
@@ -127,6 +130,8 @@ impl AppraisalPolicy {
             PlatformTag::AzureIntelTdx => self.azure.as_ref().is_some_and(|azure| azure.tdx.is_some()),
             PlatformTag::SimulatedAmdSevSnp => self.simulated_snp.is_some(),
             PlatformTag::SimulatedIntelTdx => self.simulated_tdx.is_some(),
+            // Read with its table for the processor, or not at all.
+            PlatformTag::SimulatedAzureAmdSevSnp => self.simulated_azure.is_some(),
         }
     }
 }
@@ -176,8 +181,12 @@ impl Document {
             nvidia: self.nvidia,
             simulated_snp: simulated.snp,
             simulated_tdx: simulated.tdx,
+            simulated_azure: simulated.azure,
         };
-        policy.azure.iter().try_for_each(AzurePolicy::check)?;
+        policy
+            .azure
+            .iter()
+            .try_for_each(|azure| azure.check("azure", false))?;
         policy.gce_vtpm.iter().try_for_each(GceVtpmPolicy::check)?;
         if !PlatformTag::ALL
             .into_iter()
@@ -199,6 +208,10 @@ impl Document {
             .simulated_tdx
             .iter()
             .try_for_each(|tdx| tdx.check("danger.simulated.tdx", true))?;
+        policy
+            .simulated_azure
+            .iter()
+            .try_for_each(|azure| azure.check("danger.simulated.azure", true))?;
         Ok(policy)
     }
 }

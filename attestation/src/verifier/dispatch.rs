@@ -44,11 +44,7 @@ impl Verifier {
         }
         check_log_absent(examination, evidence);
         let collateral_age_seconds_max = self.policy.collateral_age_seconds_max;
-        let domain = if platform.is_simulated() {
-            SignatureDomain::Simulated
-        } else {
-            SignatureDomain::Hardware
-        };
+        let domain = domain(platform);
         let snp = |policy, anchors| snp::Evidence {
             platform,
             domain,
@@ -86,7 +82,9 @@ impl Verifier {
                 let policy = policy.simulated_tdx.as_ref()?;
                 tdx::examine(examination, &tdx(policy, &policy.root_certificate.as_ref()?.0))
             }
-            PlatformTag::AzureAmdSevSnp | PlatformTag::AzureIntelTdx => {
+            PlatformTag::AzureAmdSevSnp
+            | PlatformTag::AzureIntelTdx
+            | PlatformTag::SimulatedAzureAmdSevSnp => {
                 let qualifying_data = report_data.map(vtpm_qualifying_data);
                 let qualifying_data = qualifying_data.as_ref().map(|data| &data[..]);
                 self.examine_azure(examination, evidence, qualifying_data)
@@ -110,11 +108,23 @@ impl Verifier {
         evidence: &RawEvidence<'_>,
         qualifying_data: Option<&[u8]>,
     ) -> Option<Claims> {
-        let policy = self.policy.azure.as_ref()?;
-        let processor = match evidence.platform {
-            PlatformTag::AzureAmdSevSnp => azure::Processor::Snp(policy.snp.as_ref()?, &self.snp_anchors),
+        let (real, simulated) = (&self.policy.azure, &self.policy.simulated_azure);
+        let (policy, processor, anchor) = match evidence.platform {
+            PlatformTag::AzureAmdSevSnp => {
+                let policy = real.as_ref()?;
+                let processor = azure::Processor::Snp(policy.snp.as_ref()?, &self.snp_anchors);
+                (policy, processor, self.azure_anchor.as_ref()?)
+            }
             PlatformTag::AzureIntelTdx => {
-                azure::Processor::Tdx(policy.tdx.as_ref()?, self.tdx_anchor.as_ref()?)
+                let policy = real.as_ref()?;
+                let processor = azure::Processor::Tdx(policy.tdx.as_ref()?, self.tdx_anchor.as_ref()?);
+                (policy, processor, self.azure_anchor.as_ref()?)
+            }
+            PlatformTag::SimulatedAzureAmdSevSnp => {
+                let policy = simulated.as_ref()?;
+                let anchors = &self.simulated_azure_snp_anchors;
+                let processor = azure::Processor::Snp(policy.snp.as_ref()?, anchors);
+                (policy, processor, &policy.vtpm_root_certificate.as_ref()?.0)
             }
             _ => return None,
         };
@@ -122,13 +132,13 @@ impl Verifier {
             examination,
             &azure::Evidence {
                 platform: evidence.platform,
-                domain: SignatureDomain::Hardware,
+                domain: domain(evidence.platform),
                 evidence: evidence.evidence,
                 event_log: evidence.event_log,
                 endorsements: evidence.endorsements,
                 policy,
                 processor,
-                anchor: self.azure_anchor.as_ref()?,
+                anchor,
                 collateral_age_seconds_max: self.policy.collateral_age_seconds_max,
                 qualifying_data,
             },
@@ -140,7 +150,9 @@ impl Verifier {
         let rules: &[_] = match platform {
             PlatformTag::AmdSevSnp | PlatformTag::SimulatedAmdSevSnp => &[COMMON, snp::RULES, WITHOUT_LOG],
             PlatformTag::IntelTdx | PlatformTag::SimulatedIntelTdx => &[COMMON, tdx::RULES],
-            PlatformTag::AzureAmdSevSnp => &[COMMON, azure::RULES, tpm::RULES, snp::RULES],
+            PlatformTag::AzureAmdSevSnp | PlatformTag::SimulatedAzureAmdSevSnp => {
+                &[COMMON, azure::RULES, tpm::RULES, snp::RULES]
+            }
             PlatformTag::AzureIntelTdx => &[COMMON, azure::RULES, azure::TD_RULES, tpm::RULES, tdx::RULES],
         };
         let mut rules = rules.to_vec();
@@ -161,7 +173,9 @@ impl Verifier {
             PlatformTag::IntelTdx => tdx(&policy.tdx),
             PlatformTag::SimulatedIntelTdx => tdx(&policy.simulated_tdx),
             // The paravisor's measurement is Microsoft's; a policy that says otherwise is refused at reading.
-            PlatformTag::AzureAmdSevSnp | PlatformTag::AzureIntelTdx => false,
+            PlatformTag::AzureAmdSevSnp
+            | PlatformTag::AzureIntelTdx
+            | PlatformTag::SimulatedAzureAmdSevSnp => false,
         }
     }
 }
@@ -187,6 +201,15 @@ pub(crate) fn every_rule() -> Vec<(&'static str, &'static [&'static Rule])> {
         ("A revocation list on its own", super::alone::list::RULES),
         ("An event log on its own", super::alone::log::RULES),
     ]
+}
+
+/// The domain in which evidence of a platform is signed.
+const fn domain(platform: PlatformTag) -> SignatureDomain {
+    if platform.is_simulated() {
+        SignatureDomain::Simulated
+    } else {
+        SignatureDomain::Hardware
+    }
 }
 
 pub(super) const fn assurance(platform: PlatformTag) -> Assurance {

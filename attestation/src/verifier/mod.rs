@@ -21,6 +21,7 @@ pub(crate) use dispatch::every_rule;
 
 use crate::claims::Claims;
 use crate::examination::{Conclusion, Examination};
+use crate::policy::SnpPolicy;
 use crate::roots;
 use crate::snp::Generation;
 use crate::statement::{self, Statement};
@@ -37,19 +38,15 @@ pub struct Verifier {
     tdx_anchor: Option<TrustAnchor>,
     azure_anchor: Option<TrustAnchor>,
     simulated_snp_anchors: Vec<(Generation, TrustAnchor)>,
+    simulated_azure_snp_anchors: Vec<(Generation, TrustAnchor)>,
 }
 
 impl Verifier {
     /// A verifier for `policy`. Built-in roots are used for hardware, the policy's own for simulation.
     pub fn new(policy: AppraisalPolicy) -> Self {
-        let simulated_snp_anchors = policy
-            .simulated_snp
-            .iter()
-            .filter_map(|snp| {
-                let root = &snp.root_certificate.as_ref()?.0;
-                Some((Generation::of_root(&root.common_name)?, root.clone()))
-            })
-            .collect();
+        let simulated_snp_anchors = anchors_of(policy.simulated_snp.as_ref());
+        let simulated_azure = policy.simulated_azure.as_ref();
+        let simulated_azure_snp_anchors = anchors_of(simulated_azure.and_then(|azure| azure.snp.as_ref()));
         let azure = policy.azure.as_ref();
         let snp = policy.snp.is_some() || azure.is_some_and(|azure| azure.snp.is_some());
         let tdx = policy.tdx.is_some() || azure.is_some_and(|azure| azure.tdx.is_some());
@@ -58,6 +55,7 @@ impl Verifier {
             tdx_anchor: tdx.then(roots::intel),
             azure_anchor: azure.is_some().then(roots::azure_vtpm),
             simulated_snp_anchors,
+            simulated_azure_snp_anchors,
             policy,
         }
     }
@@ -170,4 +168,12 @@ impl Verifier {
             fresh_until,
         }
     }
+}
+
+/// The root that the table of a simulated platform names, as the ARK of its generation.
+fn anchors_of(snp: Option<&SnpPolicy>) -> Vec<(Generation, TrustAnchor)> {
+    let root = snp.and_then(|snp| snp.root_certificate.as_ref());
+    root.and_then(|root| Some((Generation::of_root(&root.0.common_name)?, root.0.clone())))
+        .into_iter()
+        .collect()
 }

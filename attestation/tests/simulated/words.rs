@@ -52,6 +52,11 @@ fn each_kind_is_its_own_word() {
         (PlatformTag::AzureIntelTdx, "azure-intel-tdx", false),
         (PlatformTag::SimulatedAmdSevSnp, "simulated-amd-sev-snp", true),
         (PlatformTag::SimulatedIntelTdx, "simulated-intel-tdx", true),
+        (
+            PlatformTag::SimulatedAzureAmdSevSnp,
+            "simulated-azure-amd-sev-snp",
+            true,
+        ),
     ] {
         assert_eq!((tag.as_str(), tag.to_string().as_str()), (word, word));
         assert_eq!(PlatformTag::from_text(word), Some(tag));

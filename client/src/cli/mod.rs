@@ -384,6 +384,7 @@ Examples:
   adyton up --dir /tmp/try --port 8080
   adyton up --flavor tdx --ready-file /tmp/ready.json &
   adyton up --vm target/image/simulated       (in an emulated machine; scripts/build-image --simulated makes the image)
+  adyton up --vm target/image/simulated --azure-like
 
 Runs broker, host, a SIMULATED enclave and a verifying proxy, with the sample model sealed. State is kept in one \
 directory that only you can enter; a second start there uses the same keys and the same sealed model. Nothing \
@@ -404,6 +405,10 @@ pub struct Up {
     /// Give the machine a network card in place of its serial channel, as a cloud's has
     #[arg(long, requires = "vm")]
     pub network: bool,
+    /// Make the machine like one of Azure's: it boots from a disk, and firmware measures what it boots into a vTPM (swtpm
+    /// is needed)
+    #[arg(long, requires = "vm")]
+    pub azure_like: bool,
     /// Port of the OpenAI endpoint on 127.0.0.1; 0 takes any free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use attestation::{Kind, inspect, recognise};
+use attestation::{Kind, inspect, recognise, vtpm_qualifying_data};
 
 use super::draft::Named;
 use crate::error::ClientError;
@@ -81,7 +81,8 @@ pub(super) fn azure(text: &mut String, guest: &AzureGuest<'_>) -> Result<(), Cli
     .filter(|(_, needed)| *needed)
     .map(|(name, _)| format!("{name:?}"))
     .collect();
-    let user_data = if user_data == "none" {
+    // Report data are of one appraisal: the Verifier knows them without the policy.
+    let user_data = if user_data == "none" || is_quoted(&user_data, guest.quote_message) {
         "00".repeat(64)
     } else {
         user_data.to_lowercase()
@@ -103,6 +104,16 @@ pub(super) fn azure(text: &mut String, guest: &AzureGuest<'_>) -> Result<(), Cli
         exceptions.join(", "),
     );
     pcrs(text, "azure.pcrs", guest.quote_message, guest.pcr_values)
+}
+
+/// Whether the vTPM signed the digest of these user data, that is, whether they are the report data.
+fn is_quoted(user_data: &str, quote_message: &[u8]) -> bool {
+    let mut data = [0; 64];
+    let quoted = inspect(quote_message).unwrap_or_default();
+    let extra_data = quoted.iter().find(|field| field.name == "extraData");
+    let extra_data = extra_data.and_then(|field| field.value.to_bytes());
+    hex::decode_to_slice(user_data, &mut data).is_ok()
+        && extra_data.as_deref() == Some(&vtpm_qualifying_data(&data)[..])
 }
 
 /// The tables `[gce_vtpm]` and `[gce_vtpm.pcrs]`.

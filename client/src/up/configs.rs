@@ -113,6 +113,8 @@ pub struct HostConfig<'a> {
 pub struct Machine<'a> {
     /// What it boots.
     pub image: &'a Image,
+    /// The disk from which firmware boots it, in a machine like Azure's.
+    pub disk: Option<&'a Path>,
     /// The disk that it is supplied with.
     pub supply: &'a Path,
     /// Where its network's port is forwarded from, if it has one.
@@ -156,6 +158,7 @@ impl HostConfig<'_> {
             ),
             Some(Machine {
                 image,
+                disk,
                 supply,
                 network,
             }) => (
@@ -163,11 +166,16 @@ impl HostConfig<'_> {
                 network
                     .map(|address| ("network", text(&address.to_string())))
                     .into_iter()
+                    .chain(match disk {
+                        Some(disk) => vec![("disk", path(disk)?)],
+                        None => vec![
+                            ("kernel", path(&image.kernel)?),
+                            ("initrd", path(&image.initrd)?),
+                            ("command_line", text(&image.command_line)),
+                        ],
+                    })
                     .chain([
                         ("firmware", path(&image.firmware)?),
-                        ("kernel", path(&image.kernel)?),
-                        ("initrd", path(&image.initrd)?),
-                        ("command_line", text(&image.command_line)),
                         ("vcpus", Value::Integer(VCPUS.into())),
                         ("cpu_model", text(CPU_MODEL)),
                         ("supply", path(supply)?),
@@ -268,6 +276,7 @@ mod tests {
             kernel: "k".into(),
             initrd: "i".into(),
             command_line: "quiet".to_owned(),
+            unified: "u".into(),
         };
         for network in [None, Some(SocketAddr::from(([127, 0, 0, 1], 17001)))] {
             let config = HostConfig {
@@ -277,6 +286,7 @@ mod tests {
                 flavor: Flavor::Snp,
                 machine: Some(Machine {
                     image: &image,
+                    disk: None,
                     supply: Path::new("/state/supply.img"),
                     network,
                 }),
@@ -286,6 +296,37 @@ mod tests {
             let found = machine.get("network").and_then(Value::as_str);
             assert_eq!(found, network.map(|_| "127.0.0.1:17001"));
             assert!(!table.contains_key("enclave"));
+        }
+    }
+
+    #[test]
+    fn a_machine_boots_a_disk_or_an_image_and_never_both() {
+        let image = Image {
+            firmware: "f".into(),
+            kernel: "k".into(),
+            initrd: "i".into(),
+            command_line: "quiet".to_owned(),
+            unified: "u".into(),
+        };
+        for disk in [None, Some(Path::new("/state/boot.img"))] {
+            let config = HostConfig {
+                root: Path::new("/state"),
+                broker_address: "127.0.0.1:1",
+                enclave_binary: Path::new("/bin/enclave"),
+                flavor: Flavor::Snp,
+                machine: Some(Machine {
+                    image: &image,
+                    disk,
+                    supply: Path::new("/state/supply.img"),
+                    network: None,
+                }),
+            };
+            let table: Table = config.text().expect("UTF-8").parse().expect("TOML");
+            let machine = table["simulated_vm"].as_table().expect("the table");
+            assert_eq!(machine.contains_key("disk"), disk.is_some());
+            for key in ["kernel", "initrd", "command_line"] {
+                assert_eq!(machine.contains_key(key), disk.is_none(), "{key}");
+            }
         }
     }
 

@@ -116,7 +116,13 @@ pub async fn prepare(
     private_file::write(&config_path, config.as_bytes(), PUBLIC_MODE)?;
     let platform = state.path("platform");
     let fragment = match &image {
-        Some(image) => image.policy_fragment(&platform).await?,
+        Some(image) => {
+            let disk = match up.azure_like {
+                true => Some(image.disk(state).await?),
+                false => None,
+            };
+            image.policy_fragment(&platform, disk.as_deref()).await?
+        }
         None => tools::policy_fragment(&platform, up.flavor, &config_path).await?,
     };
     let policies = Policies {

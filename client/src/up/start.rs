@@ -183,6 +183,8 @@ async fn start_host(
         Some(_) => machine::supply(state, sealed).await?,
         None => PathBuf::new(),
     };
+    // Written with the policies, which name what it is measured as.
+    let disk = up.azure_like.then(|| machine::boot_disk(state));
     let host = HostConfig {
         root: state.root(),
         broker_address,
@@ -192,6 +194,7 @@ async fn start_host(
             None => None,
             Some(image) => Some(Machine {
                 image,
+                disk: disk.as_deref(),
                 supply: &supply,
                 network: up.network.then(machine::free_port).transpose()?,
             }),

@@ -42,6 +42,15 @@ pub async fn machine_fragment(platform: &Path, measurement: &str) -> Result<Stri
     process::run_to_end(ENCLAVE, &enclave_binary()?, &arguments).await
 }
 
+/// The `[danger.simulated.azure]` tables of a policy that accepts this platform behind a paravisor of this measurement.
+pub async fn azure_fragment(platform: &Path, measurement: &str) -> Result<String, ClientError> {
+    let arguments = words(
+        &["azure-anchors", "--measurement", measurement, "--platform"],
+        &[platform],
+    );
+    process::run_to_end(ENCLAVE, &enclave_binary()?, &arguments).await
+}
+
 /// Makes the manifest-signing key and gives its public half in hexadecimal.
 pub async fn owner_keygen(out: &Path) -> Result<String, ClientError> {
     let arguments = words(&["keygen", "--json", "--out"], &[out]);

@@ -9,6 +9,7 @@
 
 mod configfs;
 mod guest;
+mod paravisor;
 mod processor;
 
 use std::{
@@ -28,7 +29,7 @@ use enclave::{
     log::{Event, to_standard_error},
     process,
 };
-use simulated::{Flavor, Platform, measure};
+use simulated::{Flavor, Platform, azure::VtpmAuthority, measure};
 
 /// How long what is manufactured stays valid.
 const VALIDITY_SECONDS: u64 = 365 * 24 * 3600;
@@ -78,6 +79,38 @@ enum Command {
         /// The socket.
         #[arg(long)]
         socket: PathBuf,
+    },
+    /// Be the paravisor of one Azure-like virtual machine: a vTPM, and a report that vouches for it, over a socket that
+    /// QEMU connects to; adyton-host launch starts it.
+    Paravisor {
+        /// The platform's folder.
+        #[arg(long)]
+        platform: PathBuf,
+        /// What the paravisor was measured as, in hexadecimal.
+        #[arg(long, value_parser = digits::<48>)]
+        measurement: Digits<48>,
+        /// The software TPM.
+        #[arg(long, value_name = "FILE", default_value = "/usr/bin/swtpm")]
+        swtpm: PathBuf,
+        /// Folder of its state and sockets; a state that is there is left behind.
+        #[arg(long, value_name = "FOLDER")]
+        state: PathBuf,
+        /// The host's folder of published documents, to which the machine's are added.
+        #[arg(long, value_name = "FOLDER")]
+        endorsements: Option<PathBuf>,
+        /// The socket.
+        #[arg(long)]
+        socket: PathBuf,
+    },
+    /// Print the tables of an appraisal policy that accept this platform behind a paravisor of this measurement; the
+    /// guest's PCRs, `[danger.simulated.azure.pcrs]`, are `adyton-host measure uki`'s to print.
+    AzureAnchors {
+        /// The platform's folder.
+        #[arg(long)]
+        platform: PathBuf,
+        /// What the paravisor is measured as, in hexadecimal.
+        #[arg(long, value_parser = digits::<48>)]
+        measurement: Digits<48>,
     },
     /// Print the table of an appraisal policy that accepts this platform and a virtual machine's measurement.
     MachineAnchors {
@@ -164,6 +197,28 @@ fn main() -> ExitCode {
             host_data,
             socket,
         } => serve_processor(platform, measurement.0, host_data.0, socket),
+        Command::Paravisor {
+            platform,
+            measurement,
+            swtpm,
+            state,
+            endorsements,
+            socket,
+        } => paravisor::serve(
+            &paravisor::Arguments {
+                platform,
+                measurement: measurement.0,
+                swtpm,
+                state,
+                endorsements: endorsements.as_deref(),
+            },
+            socket,
+            now(),
+        ),
+        Command::AzureAnchors {
+            platform,
+            measurement,
+        } => print_azure_anchors(platform, measurement.0),
         Command::MachineAnchors {
             platform,
             measurement,
@@ -202,6 +257,9 @@ fn manufacture(folder: &Path) -> anyhow::Result<()> {
         Err(error) => return Err(error.into()),
     };
     platform.save(folder)?;
+    if !VtpmAuthority::is_in(folder) {
+        VtpmAuthority::manufacture(now())?.save(folder)?;
+    }
     let done = if renewed { "renewed" } else { "manufactured" };
     println!("SIMULATED platform {done} in {}", folder.display());
     Ok(())
@@ -250,6 +308,13 @@ fn print_machine_anchors(folder: &Path, measurement: [u8; 48]) -> anyhow::Result
     Ok(())
 }
 
+fn print_azure_anchors(folder: &Path, measurement: [u8; 48]) -> anyhow::Result<()> {
+    let (platform, authority) = (Platform::load(folder)?, VtpmAuthority::load(folder)?);
+    println!("# SIMULATED: evidence by software. Only for development.");
+    print!("{}", platform.azure_policy_fragment(&authority, &measurement));
+    Ok(())
+}
+
 /// From here on nothing is printed but allow-listed lines on standard error.
 fn run(platform: Option<(&Path, FlavorArg)>, config: &Path, channel: &Path) -> ExitCode {
     let hardened = match process::prepare() {
@@ -275,7 +340,7 @@ fn start(
 ) -> Result<(), &'static str> {
     let Some((folder, flavor)) = platform else {
         let config = MeasuredConfig::read(config).map_err(|error| error.code())?;
-        let attester = guest::Retagged::open().map_err(|error| error.code())?;
+        let attester = guest::Retagged::detect().map_err(|error| error.code())?;
         return enclave::run(config, channel, Arc::new(attester), hardened).map_err(|error| error.code());
     };
     let launch = Launch {

@@ -68,6 +68,8 @@ pub enum Part {
     PortableExecutable,
     /// A unified kernel image.
     UnifiedKernelImage,
+    /// A disk that boots.
+    Disk,
     /// The virtual processors.
     Processors,
     /// The memory of the machine.
@@ -95,6 +97,7 @@ impl fmt::Display for Part {
             Self::CommandLine => "command line",
             Self::PortableExecutable => "PE image",
             Self::UnifiedKernelImage => "unified kernel image",
+            Self::Disk => "disk",
             Self::Processors => "virtual processors",
             Self::Memory => "memory",
             Self::IdBlock => "ID block",

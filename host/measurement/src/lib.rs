@@ -5,6 +5,7 @@
 //! | [`snp`] | the launch digest of SEV-SNP (AMD 56860, section 8.17), ID blocks | firmware, kernel, initrd, command line, vCPUs |
 //! | [`tdx`] | MRTD and RTMR 0 to 2 (Intel TDX module, TDVF design guide) | the same, and memory size, ACPI blobs, boot variables |
 //! | [`uki`] | PCR 4, 9 and 11 of a measured boot | the unified kernel image alone |
+//! | [`registers`] | the other PCRs of such a boot in QEMU | firmware that is known, disk |
 //!
 //! A prediction is as good as its inputs: they must be the bytes that the host gives to the machine. Firmware,
 //! kernel and image are read as hostile input: every length is bounded, every fault is a named error, and what two
@@ -16,6 +17,7 @@ mod bytes;
 mod error;
 mod footer;
 pub mod pe;
+pub mod registers;
 pub mod snp;
 pub mod tdx;
 pub mod uki;

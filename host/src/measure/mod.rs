@@ -28,6 +28,7 @@ use crate::error::HostError;
     --append 'console=hvc0' --vcpus 4 --vcpu-type EPYC-Milan >> policy.toml\n  \
     adyton-host measure tdx --firmware OVMF.fd --uki adyton.efi --memory 16G\n  \
     adyton-host measure uki adyton.efi --table azure.pcrs\n  \
+    adyton-host measure uki adyton.efi --firmware OVMF.fd --disk adyton.img     (a whole table, for QEMU)\n  \
     adyton-host measure uki adyton.efi --table tdx            (by events, where the firmware is not yours)\n  \
     adyton-host measure --check snp.json"
 )]
@@ -49,7 +50,7 @@ enum Kind {
     Snp(Box<snp::Arguments>),
     /// MRTD and RTMR 0 to 3 of Intel TDX.
     Tdx(Box<tdx::Arguments>),
-    /// PCR 4, 9 and 11 of a unified kernel image in a measured boot.
+    /// PCR 4, 9 and 11 of a unified kernel image in a measured boot; with the firmware, all of them.
     Uki(uki::Arguments),
 }
 
@@ -86,6 +87,17 @@ pub(crate) fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, HostError> 
         )));
     }
     Ok(bytes)
+}
+
+/// Reads as much of a file as `bytes` at its beginning.
+fn read_beginning(path: &Path, bytes: usize) -> Result<Vec<u8>, HostError> {
+    let io = || HostError::io(format!("read {}", path.display()));
+    let file = std::fs::File::open(path).map_err(io())?;
+    let mut beginning = Vec::new();
+    file.take(bytes as u64)
+        .read_to_end(&mut beginning)
+        .map_err(io())?;
+    Ok(beginning)
 }
 
 /// Names the file whose contents were at fault.

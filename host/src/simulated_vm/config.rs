@@ -19,12 +19,23 @@ pub struct SimulatedVmConfig {
     pub qemu: PathBuf,
     /// OVMF with kernel hashes, which also boots without SEV (Debian's package ovmf-generic, 2026.08). Measured.
     pub firmware: PathBuf,
-    /// Kernel of the simulated image. Measured.
-    pub kernel: PathBuf,
+    /// Kernel of the simulated image, where it is booted directly. Measured.
+    #[serde(default)]
+    kernel: Option<PathBuf>,
     /// Its initrd. Measured.
-    pub initrd: PathBuf,
+    #[serde(default)]
+    initrd: Option<PathBuf>,
     /// Its command line. Measured.
-    pub command_line: String,
+    #[serde(default)]
+    command_line: Option<String>,
+    /// In place of these three: a disk with the simulated image's unified kernel image (`adyton-image disk --format
+    /// raw`). The machine is then like one of Azure's: firmware boots the disk and measures it into a vTPM, for which a
+    /// SIMULATED paravisor vouches. Measured by the firmware.
+    #[serde(default)]
+    disk: Option<PathBuf>,
+    /// The software TPM behind the paravisor. Default: `/usr/bin/swtpm`.
+    #[serde(default = "swtpm")]
+    pub swtpm: PathBuf,
     /// Virtual processors. Measured. Default: 1.
     #[serde(default = "one")]
     pub vcpus: u32,
@@ -55,6 +66,28 @@ pub struct SimulatedVmConfig {
     pub start_seconds_max: u64,
 }
 
+/// What a machine boots, and how its evidence comes about.
+#[derive(Debug, Clone, Copy)]
+pub enum Boot<'a> {
+    /// QEMU gives the image to the firmware; a security processor measures all of it.
+    Direct {
+        /// The kernel.
+        kernel: &'a Path,
+        /// The initrd.
+        initrd: &'a Path,
+        /// The command line.
+        command_line: &'a str,
+    },
+    /// Firmware boots a disk and measures it into a vTPM; the security processor measures the firmware.
+    AzureLike {
+        /// The disk.
+        disk: &'a Path,
+    },
+}
+
+fn swtpm() -> PathBuf {
+    "/usr/bin/swtpm".into()
+}
 fn qemu() -> PathBuf {
     "/usr/bin/qemu-system-x86_64".into()
 }
@@ -90,6 +123,17 @@ impl SimulatedVmConfig {
         if self.start_seconds_max == 0 {
             return refuse("start_seconds_max", "must be at least 1");
         }
+        let direct = [
+            self.kernel.is_some(),
+            self.initrd.is_some(),
+            self.command_line.is_some(),
+        ];
+        if direct != [self.disk.is_none(); 3] {
+            return refuse(
+                "disk",
+                "must stand alone, or kernel, initrd and command_line in its place",
+            );
+        }
         if Processor::of_model(&self.cpu_model).is_err() {
             return refuse("cpu_model", "must be an EPYC model of QEMU");
         }
@@ -100,21 +144,25 @@ impl SimulatedVmConfig {
         {
             return refuse("host_data", "must be 64 hexadecimal digits");
         }
+        if self.disk.is_some() && self.host_data.is_some() {
+            return refuse("host_data", "is the paravisor's where there is a disk");
+        }
         if self
             .network
             .is_some_and(|address| !address.ip().is_loopback() || address.port() == 0)
         {
             return refuse("network", "must be a port of the loopback, like 127.0.0.1:17001");
         }
-        for path in [
+        let given = [&mut self.kernel, &mut self.initrd, &mut self.disk].into_iter();
+        let always = [
             &mut self.firmware,
-            &mut self.kernel,
-            &mut self.initrd,
             &mut self.supply,
             &mut self.processor,
             &mut self.platform,
             &mut self.run_directory,
-        ] {
+            &mut self.swtpm,
+        ];
+        for path in given.flatten().chain(always) {
             *path = base.join(&*path);
             if path.to_str().is_none_or(|text| text.contains(['\0', '\n'])) {
                 return refuse("paths", "must be text without line breaks");
@@ -124,6 +172,18 @@ impl SimulatedVmConfig {
             return refuse("run_directory", "must be without a comma");
         }
         Ok(())
+    }
+
+    /// What it boots. [`SimulatedVmConfig::settle`] has seen to it that one of the two is there whole.
+    pub fn boot(&self) -> Boot<'_> {
+        match &self.disk {
+            Some(disk) => Boot::AzureLike { disk },
+            None => Boot::Direct {
+                kernel: self.kernel.as_deref().unwrap_or(Path::new("")),
+                initrd: self.initrd.as_deref().unwrap_or(Path::new("")),
+                command_line: self.command_line.as_deref().unwrap_or_default(),
+            },
+        }
     }
 
     /// How a run of QEMU is watched.

@@ -6,6 +6,8 @@
 //! 1. Before each start the files are measured as SEV-SNP measures them ([`measurement`]), from the bytes on the disk.
 //! 2. A SIMULATED security processor is told that measurement and signs reports with it: a program of its own, because
 //!    its keys are linked in no release binary (I8). The guest reaches it over a port of virtio-serial.
+//!    Where firmware boots a disk ([`config::Boot::AzureLike`]), a paravisor takes its place, as on Azure: it keeps a vTPM
+//!    into which firmware measures the disk, and has the measurement of the firmware.
 //! 3. The host channel is a second port, with many streams in it, or a connection over a network card ([`channel`]).
 //! 4. QEMU runs it with KVM where that works, and emulates the processor where not. It is supervised as a confidential
 //!    machine is.
@@ -50,6 +52,7 @@ pub async fn launch(
     let line = command_line(vm);
     let _channel = channel::open(vm, &config.channel.directory, stop.clone())?;
     let run = vm.run();
-    let processor = || async { processor::start(vm, measure(vm)?).await };
+    let endorsements = &config.endorsements.directory;
+    let processor = || async { processor::start(vm, endorsements, measure(vm)?).await };
     supervise(Arc::clone(&config), &run, &line, processor, metrics, events, stop).await
 }

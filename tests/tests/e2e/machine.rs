@@ -26,7 +26,7 @@ const MACHINES: usize = 2;
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 /// The image, or `None` said plainly. One that is named must be there.
-fn image() -> Option<PathBuf> {
+pub(crate) fn image() -> Option<PathBuf> {
     let named = std::env::var_os("ADYTON_TEST_IMAGE").map(PathBuf::from);
     let required = named.is_some();
     let folder = named.unwrap_or_else(|| workspace().join("target/image/simulated"));
@@ -42,8 +42,8 @@ fn image() -> Option<PathBuf> {
 }
 
 /// A launch that differs in one thing from the deployment's own.
-struct Launch<'a> {
-    folder: &'a Path,
+pub(crate) struct Launch<'a> {
+    pub(crate) folder: &'a Path,
     host: Table,
 }
 
@@ -52,16 +52,16 @@ impl Launch<'_> {
         self.host["simulated_vm"].as_table_mut().expect("a table")
     }
 
-    fn set(&mut self, key: &str, value: impl Into<toml::Value>) {
+    pub(crate) fn set(&mut self, key: &str, value: impl Into<toml::Value>) {
         self.machine().insert(key.to_owned(), value.into());
     }
 
-    fn text(&mut self, key: &str) -> String {
+    pub(crate) fn text(&mut self, key: &str) -> String {
         self.machine()[key].as_str().expect("a text").to_owned()
     }
 
     /// Launches a changed copy of the file that `key` names.
-    fn change_file(&mut self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn change_file(&mut self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = fs::read(self.text(key)).expect("a file of the image");
         change(&mut bytes);
         let copy = self.folder.join(key);
@@ -105,7 +105,7 @@ impl Launch<'_> {
 
 /// How a changed launch ends.
 #[derive(Debug, Clone, Copy)]
-enum End {
+pub(crate) enum End {
     /// The broker refuses: a clause of the appraisal fails.
     Refused(&'static str),
     /// The machine halts, and its init or its engine says why.
@@ -113,10 +113,10 @@ enum End {
 }
 
 /// What is changed, how, and how it ends.
-type Tampering = (&'static str, fn(&mut Launch<'_>), End);
+pub(crate) type Tampering = (&'static str, fn(&mut Launch<'_>), End);
 
 /// The first byte that is `found`, changed.
-fn flip(bytes: &mut [u8], found: &[u8]) {
+pub(crate) fn flip(bytes: &mut [u8], found: &[u8]) {
     let at = bytes
         .windows(found.len())
         .position(|window| window == found)
@@ -221,7 +221,7 @@ const TAMPERINGS: [Tampering; 12] = [
     ),
 ];
 /// The clause that compares launch digests.
-const MEASUREMENT: &str = "snp-measurement";
+pub(crate) const MEASUREMENT: &str = "snp-measurement";
 
 /// The smallest table that adds code: a header (ACPI 6.5, section 5.2.6) and no instruction.
 fn ssdt() -> Vec<u8> {
@@ -362,14 +362,24 @@ fn the_main_job_in_a_machine_and_twelve_tamperings() {
     assert!(!explained.contains("FAIL"), "{explained}");
     assert_eq!(ask(&deployment, QUESTION).trim(), written_answer(QUESTION));
 
-    let state = deployment.state();
-    let mut check = Command::new(binary("adyton-image"));
-    let found = succeed(check.arg("check-booted").arg(state.join("log/boot.log")));
-    assert!(found.contains("PASS") && !found.contains("FAIL"), "{found}");
+    check_booted(&deployment);
+    tamper_all(deployment, &TAMPERINGS);
+}
 
-    let next = Mutex::new(TAMPERINGS.iter());
+/// What the machine showed of itself is what the image's policy allows.
+pub(crate) fn check_booted(deployment: &Deployment) {
+    let mut check = Command::new(binary("adyton-image"));
+    let log = deployment.state().join("log/boot.log");
+    let found = succeed(check.arg("check-booted").arg(log));
+    assert!(found.contains("PASS") && !found.contains("FAIL"), "{found}");
+}
+
+/// Each tampering ends as it should, the broker's log has the clauses, and the deployment itself still serves.
+pub(crate) fn tamper_all(deployment: Deployment, tamperings: &[Tampering]) {
+    let state = deployment.state();
+    let next = Mutex::new(tamperings.iter());
     let faults = Mutex::new(Vec::new());
-    let expected: BTreeSet<_> = TAMPERINGS
+    let expected: BTreeSet<_> = tamperings
         .iter()
         .filter_map(|(_, _, end)| match end {
             End::Refused(clause) => Some((*clause).to_owned()),

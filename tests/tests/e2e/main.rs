@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stderr, reason = "what was not run is said plainly")]
 
+mod azure_like;
 mod canaries;
 mod clients;
 mod machine;

@@ -5,6 +5,7 @@ mod key;
 mod report;
 mod runtime;
 mod shown;
+mod simulated_paravisor;
 
 use alloc::format;
 use alloc::string::String;

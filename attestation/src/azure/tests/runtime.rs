@@ -7,8 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use simulated::Flavor;
 
-use super::{Case, VM_ID, runtime};
-use crate::tpm::testkit::attestation_key;
+use super::{Case, PCRS, VM_ID, runtime, values};
+use crate::tpm::testkit::{Message, attestation_key};
+use crate::vtpm_qualifying_data;
 
 #[test]
 fn runtime_data_have_one_reading_and_one_attestation_key() {
@@ -147,6 +148,25 @@ fn each_setting_is_strict_unless_excepted_by_name() {
         "\"secure-boot\":true",
         "\"secure-boot\":true,\"current-time\":1678652405,\"tpm-version\":\"1.38\"",
     );
+}
+
+/// What our collector writes where the paravisor takes user data.
+#[test]
+fn user_data_may_be_the_report_data_that_the_quote_is_for() {
+    let zero = "00".repeat(64);
+    let written = |byte: &str, quoted: u8| {
+        let asked = vtpm_qualifying_data(&[quoted; 64]);
+        let mut case = Case::new(Flavor::Snp).setting(&zero, &byte.repeat(64));
+        case.asked = asked.to_vec();
+        case.message(&Message::new(&asked, &PCRS, &values()))
+    };
+    written("5c", 0x5c).refused(&[]);
+    written("5C", 0x5c).refused(&[]);
+    // Of another appraisal, whose quote this is not.
+    written("5c", 0x5d).refused(&["azure-user-data"]);
+    written("5d", 0x5c).refused(&["azure-user-data"]);
+    // The place was not written.
+    written("00", 0x5c).refused(&[]);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod platform;
 pub use firmware::{Firmware, PageOrder, Section, SectionKind};
 pub use hand_off::hand_off_block;
 pub use kernel::{Kernel, command_line_events, kernel_events};
+pub(crate) use platform::secure_boot_variables;
 pub use platform::{AcpiBlobs, PlatformEvents, SecureBoot};
 
 /// Events of every boot that UEFI hands over to Linux.

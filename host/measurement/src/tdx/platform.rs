@@ -86,22 +86,17 @@ impl PlatformEvents {
         memory_bytes: u64,
         secure_boot: &SecureBoot,
     ) -> Result<Self, MeasureError> {
-        let variable = |vendor, name, contents: &[u8]| digest(&variable_data(vendor, name, contents));
+        let [secure, platform, exchange, allowed, forbidden] =
+            secure_boot_variables(secure_boot).map(|data| digest(&data));
         let volume = firmware.data(SectionKind::Configuration, Part::ConfigurationVolume)?;
         Ok(Self(vec![
             ("hand-off-block", digest(&hand_off_block(firmware, memory_bytes)?)),
             ("configuration-volume", digest(volume)),
-            (
-                "SecureBoot",
-                variable(GLOBAL_VARIABLE, "SecureBoot", &secure_boot.secure_boot),
-            ),
-            ("PK", variable(GLOBAL_VARIABLE, "PK", &secure_boot.platform_key)),
-            (
-                "KEK",
-                variable(GLOBAL_VARIABLE, "KEK", &secure_boot.key_exchange_keys),
-            ),
-            ("db", variable(SECURITY_DATABASE, "db", &secure_boot.allowed)),
-            ("dbx", variable(SECURITY_DATABASE, "dbx", &secure_boot.forbidden)),
+            ("SecureBoot", secure),
+            ("PK", platform),
+            ("KEK", exchange),
+            ("db", allowed),
+            ("dbx", forbidden),
             ("separator", digest(&[0; 4])),
         ]))
     }
@@ -115,6 +110,17 @@ impl PlatformEvents {
 
 fn digest(data: &[u8]) -> Vec<u8> {
     Sha384::digest(data).to_vec()
+}
+
+/// What firmware measures of the Secure Boot variables, in its order.
+pub(crate) fn secure_boot_variables(secure_boot: &SecureBoot) -> [Vec<u8>; 5] {
+    [
+        variable_data(GLOBAL_VARIABLE, "SecureBoot", &secure_boot.secure_boot),
+        variable_data(GLOBAL_VARIABLE, "PK", &secure_boot.platform_key),
+        variable_data(GLOBAL_VARIABLE, "KEK", &secure_boot.key_exchange_keys),
+        variable_data(SECURITY_DATABASE, "db", &secure_boot.allowed),
+        variable_data(SECURITY_DATABASE, "dbx", &secure_boot.forbidden),
+    ]
 }
 
 /// UEFI_VARIABLE_DATA (TCG PC Client Platform Firmware Profile, section 10.2.6).
