@@ -62,7 +62,7 @@ fn logits(decoder: &Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
     logits[0].as_ref().expect("wanted").to_vec2().expect("rows")
 }
 
-/// The same bits in both files give the same bits in the logits: F32, F16 and BF16 alike.
+/// The same bits in both files give the same bits in the logits: F32, F16, BF16 and MXFP4 alike.
 #[test]
 fn the_same_weights_in_both_formats_agree_exactly() {
     for name in [
@@ -73,6 +73,7 @@ fn the_same_weights_in_both_formats_agree_exactly() {
         "gemma3",
         "phi3-plain",
         "gpt-oss",
+        "gpt-oss-mxfp4",
     ] {
         let (gguf, safetensors) = (of_gguf(name), of_safetensors(name));
         let tokens: Vec<u32> = (0..40).map(|index| index * 37 % 256).collect();
