@@ -10,7 +10,6 @@ use candle_core::{Device, Tensor};
 use kernels::{Format, Part, blocks};
 use serde::Deserialize;
 
-pub(crate) use self::experts::mxfp4_value;
 use self::header::Stored;
 use crate::architecture::from_json;
 use crate::decoder::ops::Weights;

@@ -146,6 +146,7 @@ fn ten_thousand_mutants() {
         "qwen3",
         "gqa-untied-f32",
         "gpt-oss",
+        "gpt-oss-mxfp4",
         "quantised",
         "gemma3",
         "phi3-plain",

@@ -4,7 +4,8 @@
 //!
 //! First what bounds them: bytes per second of reading a large buffer, and operations per second of the
 //! instructions on registers. Then each format with each instruction set: one row (decoding) as a fraction of the
-//! first, and 512 rows (prefill) as a fraction of the second. Times are the best of many short runs, or those that the
+//! first and in weights per second, which formats of different size are compared by, and 512 rows (prefill) as a fraction
+//! of the second: of f32, or of bytes where activations are rounded to them. Times are the best of many short runs, or those that the
 //! thread had a core, so that they mean something on a machine that does other work too.
 
 #![allow(clippy::print_stdout, reason = "it speaks to a person")]
@@ -35,7 +36,7 @@ fn main() {
         let read = bandwidth(&Pool::new(threads), 1 << 29);
         println!("reading 512 MiB: {read:.1} GB/s with {threads} threads");
     }
-    println!("format  isa     1 row: GB/s  of reading   512 rows: Gop/s  of peak");
+    println!("format  isa     1 row: GB/s  of reading  G weights/s   512 rows: Gop/s  of peak");
     for isa in Isa::all_available()
         .into_iter()
         .filter(|found| wanted(&isa, found.name()))
@@ -49,12 +50,13 @@ fn main() {
             }
             let (few, read) = one_row(format, isa, &pool);
             let many = many_rows(format, isa, &pool);
-            let peak = isa.peak(format.block_elements() > 1) * threads as f64;
+            let peak = isa.peak(format.rounds_activations()) * threads as f64;
             let name = format!("{format:?}");
             println!(
-                "{name:7} {:7} {few:10.1} {:11.0}% {many:16.0} {:8.0}%",
+                "{name:7} {:7} {few:10.1} {:11.0}% {:12.2} {many:17.0} {:8.0}%",
                 isa.name(),
                 100.0 * few / read,
+                few * format.block_elements() as f64 / format.block_bytes() as f64,
                 100.0 * many / peak
             );
         }
@@ -107,9 +109,14 @@ fn bandwidth(pool: &Pool, bytes: usize) -> f64 {
 fn weights(format: Format, outputs: usize) -> Vec<u8> {
     let bytes = outputs * format.row_bytes(INPUTS).expect("whole blocks");
     // Small positive f16, bf16 and f32, whatever the layout.
-    (0..bytes)
+    let mut bytes: Vec<u8> = (0..bytes)
         .map(|i| if i % 2 == 1 { 0x20 } else { (i * 37) as u8 })
-        .collect()
+        .collect();
+    if format == Format::Mxfp4 {
+        let blocks = bytes.chunks_exact_mut(format.block_bytes());
+        blocks.for_each(|block| block[0] = 120);
+    }
+    bytes
 }
 
 fn pack(format: Format, outputs: usize, isa: Isa, pool: &Pool) -> Matrix {

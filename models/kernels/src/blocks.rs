@@ -9,6 +9,9 @@
 //! | Q4_K | 0: `d` f16; 2: `dmin` f16; 4: 12 bytes of scales and minima; 16: 128 bytes of nibbles |
 //! | Q5_K | as Q4_K; 16: 32 bytes, bit `j` of byte `i` is the fifth bit of element `32 j + i`; 48: nibbles |
 //! | Q6_K | 0: 128 bytes of low nibbles; 128: 64 bytes of upper pairs; 192: 16 signed scales; 208: `d` f16 |
+//! | MXFP4 | 0: scale, E8M0; 1: 16 bytes as those of Q4_0, E2M1 |
+//!
+//! One reading differs from the package's: a scale of 255 is NaN, as the standard has it, and no power of two.
 
 use half::{bf16, f16};
 
@@ -84,7 +87,7 @@ impl Codes {
                     *quant = (low | high << 4).cast_signed() - 32;
                 }
             }
-            Format::F32 | Format::F16 | Format::Bf16 => {}
+            Format::F32 | Format::F16 | Format::Bf16 | Format::Mxfp4 => {}
         }
         codes
     }
@@ -144,6 +147,11 @@ pub fn decode_row(format: Format, bytes: &[u8], out: &mut [f32]) -> Result<(), S
                 *value = widen(bf16::from_le_bytes(*bytes));
             }
         }
+        Format::Mxfp4 => {
+            for (out, block) in out.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
+                decode_mxfp4(block, out);
+            }
+        }
         _ => {
             let blocks = bytes.chunks_exact(format.block_bytes());
             for (out, block) in out.chunks_exact_mut(format.block_elements()).zip(blocks) {
@@ -152,6 +160,30 @@ pub fn decode_row(format: Format, bytes: &[u8], out: &mut [f32]) -> Result<(), S
         }
     }
     Ok(())
+}
+
+/// OCP Microscaling Formats 1.0, section 5.3.3: the numbers of E2M1. Its negative zero is read as zero, as `gguf` does.
+pub(crate) const E2M1: [f32; 16] = [
+    0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0,
+];
+
+/// The same standard, section 5.4.1: 2 to the power of the scale less 127; 255 is NaN. The smallest is subnormal.
+pub(crate) fn e8m0(scale: u8) -> f32 {
+    match scale {
+        0 => f32::from_bits(1 << 22),
+        255 => f32::NAN,
+        scale => f32::from_bits(u32::from(scale) << 23),
+    }
+}
+
+/// Exact, but for infinities where a number is beyond f32.
+pub(crate) fn decode_mxfp4(block: &[u8; 17], out: &mut [f32; 32]) {
+    let [scale, codes @ ..] = block;
+    let scale = e8m0(*scale);
+    for (i, byte) in codes.iter().enumerate() {
+        out[i] = E2M1[usize::from(byte & 15)] * scale;
+        out[i + 16] = E2M1[usize::from(byte >> 4)] * scale;
+    }
 }
 
 /// bf16 is the upper half of f32; signalling NaNs stay what they are.

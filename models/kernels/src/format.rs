@@ -21,11 +21,13 @@ pub enum Format {
     Q5K,
     /// 256 6-bit numbers around 32; sixteen 8-bit scales and one f16 that scales those.
     Q6K,
+    /// 32 numbers of E2M1 in four bits each, and one scale of E8M0 (OCP Microscaling Formats 1.0).
+    Mxfp4,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::F32,
         Self::F16,
         Self::Bf16,
@@ -34,13 +36,14 @@ impl Format {
         Self::Q4K,
         Self::Q5K,
         Self::Q6K,
+        Self::Mxfp4,
     ];
 
     /// Elements that are stored together.
     pub const fn block_elements(self) -> usize {
         match self {
             Self::F32 | Self::F16 | Self::Bf16 => 1,
-            Self::Q8_0 | Self::Q4_0 => 32,
+            Self::Q8_0 | Self::Q4_0 | Self::Mxfp4 => 32,
             Self::Q4K | Self::Q5K | Self::Q6K => 256,
         }
     }
@@ -55,6 +58,15 @@ impl Format {
             Self::Q4K => 144,
             Self::Q5K => 176,
             Self::Q6K => 210,
+            Self::Mxfp4 => 17,
+        }
+    }
+
+    /// Whether activations are rounded to bytes before they meet weights in this format.
+    pub const fn rounds_activations(self) -> bool {
+        match self {
+            Self::F32 | Self::F16 | Self::Bf16 | Self::Mxfp4 => false,
+            Self::Q8_0 | Self::Q4_0 | Self::Q4K | Self::Q5K | Self::Q6K => true,
         }
     }
 

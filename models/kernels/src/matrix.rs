@@ -2,13 +2,14 @@
 //!
 //! 1. [`Matrix::pack`] cuts the rows of the file into panels of sixteen outputs (`panels`)
 //! 2. [`Matrix::multiply`] brings activations into the form that the formats need (`activations`), once
-//! 3. each thread computes its own outputs, always all inputs of them (`quantised`, `dense`)
+//! 3. each thread computes its own outputs, always all inputs of them (`quantised`, `dense`, `mxfp4`)
 //!
 //! The result of a row does not depend on the rows beside it, on the number of threads, or on the instructions.
 
 mod activations;
 mod dense;
 mod layouts;
+mod mxfp4;
 mod narrow;
 mod panels;
 mod quantised;
@@ -18,7 +19,7 @@ use std::ops::Range;
 use self::activations::{Activations, Dense, Quantised};
 use self::narrow::Narrow;
 use crate::aligned::Aligned;
-use crate::blocks::{Codes, widen};
+use crate::blocks::{Codes, decode_mxfp4, widen};
 use crate::error::{ShapeError, check_length, checked_product};
 use crate::format::Format;
 use crate::isa::{Isa, Kernel};
@@ -68,6 +69,7 @@ struct Segment {
 
 enum Memory {
     Blocks(Aligned<u8>),
+    Mxfp4(Aligned<u8>),
     F32(Aligned<f32>),
     Halves(Aligned<u16>),
 }
@@ -245,6 +247,13 @@ impl Segment {
                 });
                 Memory::Halves(memory)
             }
+            Format::Mxfp4 => {
+                let panel_bytes = inputs / mxfp4::INPUTS * mxfp4::PANEL_BLOCK_BYTES;
+                let mut memory = Aligned::zeroed(size(panel_bytes)?);
+                let work = memory.chunks_exact_mut(panel_bytes).zip(rows).collect();
+                pool.run_each(work, |_, (panel, rows)| pack_mxfp4(rows, row_bytes, panel));
+                Memory::Mxfp4(memory)
+            }
             _ => {
                 let panel_bytes = inputs / format.block_elements() * panels::block_bytes(format);
                 let mut memory = Aligned::zeroed(size(panel_bytes)?);
@@ -269,7 +278,7 @@ impl Segment {
 
     fn bytes(&self) -> usize {
         match &self.memory {
-            Memory::Blocks(memory) => memory.len(),
+            Memory::Blocks(memory) | Memory::Mxfp4(memory) => memory.len(),
             Memory::F32(memory) => 4 * memory.len(),
             Memory::Halves(memory) => 2 * memory.len(),
         }
@@ -284,6 +293,12 @@ impl Segment {
                     .chunks_exact(panels::block_bytes(self.format));
                 for (block, row) in blocks.zip(row.chunks_mut(self.format.block_elements())) {
                     panels::read(self.format, block, lane).dequantise(self.format, row);
+                }
+            }
+            Memory::Mxfp4(memory) => {
+                let panel = &memory[panel * (memory.len() / self.panels())..];
+                for (block, row) in panel.as_chunks().0.iter().zip(row.as_chunks_mut().0) {
+                    decode_mxfp4(&mxfp4::read(block, lane), row);
                 }
             }
             Memory::F32(memory) => {
@@ -315,6 +330,11 @@ impl Segment {
                     _ => &x.per_256,
                 },
                 tiles: isa.tiles(),
+                out,
+            }),
+            Memory::Mxfp4(memory) => isa.dispatch(mxfp4::Product {
+                panels: Panels::new(memory, self, range),
+                x: &x.dense,
                 out,
             }),
             Memory::F32(memory) => isa.dispatch(dense::Product::<dense::F32> {
@@ -361,7 +381,7 @@ impl Form {
             Format::Q8_0 | Format::Q4_0 => Self::Per32,
             Format::Q4K | Format::Q5K | Format::Q6K => Self::Per256,
             Format::Bf16 if isa.tiles() != TileSource::None => Self::Narrow,
-            Format::F32 | Format::F16 | Format::Bf16 => Self::Dense,
+            Format::F32 | Format::F16 | Format::Bf16 | Format::Mxfp4 => Self::Dense,
         }
     }
 }
@@ -396,6 +416,14 @@ fn half_index(format: Format, k: usize, lane: usize) -> usize {
         k * LANES + lane
     } else {
         k / 2 * 2 * LANES + 2 * lane + k % 2
+    }
+}
+
+fn pack_mxfp4(rows: &[u8], row_bytes: usize, panel: &mut [u8]) {
+    for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
+        for (panel, block) in panel.as_chunks_mut().0.iter_mut().zip(row.as_chunks().0) {
+            mxfp4::write(block, lane, panel);
+        }
     }
 }
 

@@ -61,6 +61,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     fn load_i(self, from: &[i32; LANES]) -> Self::I;
     fn splat_i(self, value: i32) -> Self::I;
+    /// Unsigned bytes.
+    fn load_u8(self, from: &[u8; LANES]) -> Self::I;
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn max_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn and_i(self, a: Self::I, b: Self::I) -> Self::I;
@@ -98,6 +100,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn dot_signed(self, sum: Self::I, codes: Self::Q, x: [i8; 4]) -> Self::I;
     /// See [`Self::dot_signed`].
     const SIGNED_DOT_OFFSET: i32;
+
+    /// Eight numbers of each lane whose codes, places in [`E2M1`](crate::blocks::E2M1), are its nibbles: `k` in the low
+    /// nibble of its byte `k`, `k + 4` in the high one.
+    fn e2m1(self, codes: Self::Q) -> [Self::F; 8];
 
     /// Sixteen pairs of unsigned bytes.
     fn load_pairs(self, from: &[u8; 32]) -> Self::P;

@@ -2,7 +2,7 @@
 
 use kernels::{Format, Isa, Matrix, Part, Pool, blocks};
 
-const FIXTURES: [(Format, &[u8], &[u8]); 8] = [
+const FIXTURES: [(Format, &[u8], &[u8]); 9] = [
     (
         Format::F32,
         include_bytes!("fixtures/f32.blocks"),
@@ -42,6 +42,11 @@ const FIXTURES: [(Format, &[u8], &[u8]); 8] = [
         Format::Q6K,
         include_bytes!("fixtures/q6_k.blocks"),
         include_bytes!("fixtures/q6_k.f32"),
+    ),
+    (
+        Format::Mxfp4,
+        include_bytes!("fixtures/mxfp4.blocks"),
+        include_bytes!("fixtures/mxfp4.f32"),
     ),
 ];
 
@@ -106,6 +111,16 @@ fn rows_of_a_packed_matrix_are_the_same_bits() {
             }
         }
     }
+}
+
+/// The one scale that the package reads as a power of two and the standard as no number.
+#[test]
+fn a_scale_of_255_is_no_number_in_mxfp4() {
+    let mut block = [0x21; 17];
+    block[0] = 255;
+    let mut found = [0.0; 32];
+    blocks::decode_row(Format::Mxfp4, &block, &mut found).expect("a whole block");
+    assert!(found.iter().all(|value| value.is_nan()), "{found:?}");
 }
 
 #[test]

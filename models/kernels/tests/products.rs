@@ -35,6 +35,8 @@ impl Random {
                 Format::F16 | Format::Q8_0 | Format::Q4_0 => half(0),
                 Format::Q4K | Format::Q5K => (half(0), half(2)).0,
                 Format::Q6K => half(208),
+                // Powers between 2^-9 and 2^-6.
+                Format::Mxfp4 => block[0] = 118 + (self.next() as u8 & 3),
             }
         }
         bytes
@@ -97,10 +99,10 @@ fn products_are_near_those_of_the_exact_weights() {
                     let exact: f64 = terms().map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
                     // Activations of Q formats are off by 1/254 of the largest, which is at most 1.
                     let magnitude: f64 = terms().map(|(_, w)| f64::from(w.abs())).sum();
-                    let per_unit = if format.block_elements() == 1 {
-                        1e-6
-                    } else {
+                    let per_unit = if format.rounds_activations() {
                         1.0 / 254.0 + 1e-6
+                    } else {
+                        1e-6
                     };
                     let error = (f64::from(*found) - exact).abs();
                     assert!(
@@ -217,11 +219,95 @@ fn numbers_that_are_none_stay_in_their_row() {
                 );
             }
         }
-        // Any bits are weights.
+        // Any bits are weights, and the same on every CPU.
         let bytes: Vec<u8> = (0..bytes.len()).map(|_| random.next() as u8).collect();
+        let expected = multiply(&pack(&bytes, Isa::scalar()), &x, rows, &pool);
         for isa in Isa::all_available() {
-            let matrix = pack(&bytes, isa);
-            multiply(&matrix, &x, rows, &pool);
+            let found = multiply(&pack(&bytes, isa), &x, rows, &pool);
+            assert_eq!(bits(&found), bits(&expected), "{format:?} {isa:?}");
+        }
+    }
+}
+
+/// MXFP4 is exact: where sums are whole numbers, the product is what it is in arithmetic without rounding, with the
+/// largest and the smallest scales too.
+#[test]
+fn products_with_exact_sums_are_exact_in_mxfp4() {
+    let pool = Pool::new(2);
+    let mut random = Random(17);
+    let (inputs, outputs, rows) = (320, 37, 27);
+    let x: Vec<f32> = (0..rows * inputs).map(|i| (i * 5 % 17) as f32 - 8.0).collect();
+    // With the first scale every weight is subnormal.
+    for scale in [0, 1, 2, 100, 127, 200, 240] {
+        let mut bytes = random.weights(Format::Mxfp4, outputs, inputs);
+        bytes.iter_mut().step_by(17).for_each(|byte| *byte = scale);
+        let weights = decode(Format::Mxfp4, &bytes, outputs, inputs);
+        let part = Part {
+            format: Format::Mxfp4,
+            bytes: &bytes,
+            outputs,
+        };
+        for isa in Isa::all_available() {
+            let matrix = Matrix::pack(&[part], inputs, isa, &pool).expect("it packs");
+            let found = multiply(&matrix, &x, rows, &pool);
+            for (index, found) in found.iter().enumerate() {
+                let terms = x[index / outputs * inputs..][..inputs]
+                    .iter()
+                    .zip(&weights[index % outputs * inputs..][..inputs]);
+                let exact: f64 = terms.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                assert_eq!(f64::from(*found), exact, "{isa:?} {scale} {index}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scale_that_is_no_number_stays_in_its_output() {
+    let pool = Pool::new(1);
+    let (inputs, outputs, rows) = (96, 20, 14);
+    let mut bytes = Random(19).weights(Format::Mxfp4, outputs, inputs);
+    // The second block of output 7, with no code but zero.
+    bytes[(7 * 3 + 1) * 17..][..17].fill(0);
+    bytes[(7 * 3 + 1) * 17] = 255;
+    let part = Part {
+        format: Format::Mxfp4,
+        bytes: &bytes,
+        outputs,
+    };
+    for isa in Isa::all_available() {
+        let matrix = Matrix::pack(&[part], inputs, isa, &pool).expect("it packs");
+        for rows in [1, rows] {
+            let found = multiply(&matrix, &vec![1.0; rows * inputs], rows, &pool);
+            for (index, found) in found.iter().enumerate() {
+                assert_eq!(found.is_nan(), index % outputs == 7, "{isa:?} {index}: {found}");
+            }
+        }
+    }
+}
+
+/// What a loaded model takes: the bytes of its file, where outputs fill their panels.
+#[test]
+fn a_packed_matrix_takes_the_memory_of_its_file() {
+    let pool = Pool::new(1);
+    for format in Format::ALL {
+        let (inputs, outputs) = (512, 48);
+        let bytes = Random(23).weights(format, outputs, inputs);
+        let part = Part {
+            format,
+            bytes: &bytes,
+            outputs,
+        };
+        let packed = Matrix::pack(&[part], inputs, Isa::best(), &pool)
+            .expect("it packs")
+            .bytes();
+        match format {
+            Format::Q4K | Format::Q5K => {
+                assert!(
+                    packed > bytes.len() && packed * 100 < bytes.len() * 103,
+                    "{format:?}"
+                );
+            }
+            _ => assert_eq!(packed, bytes.len(), "{format:?}"),
         }
     }
 }

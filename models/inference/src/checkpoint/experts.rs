@@ -9,20 +9,12 @@
 
 use std::borrow::Cow;
 
-use half::bf16;
 use kernels::Format;
 
 use super::header::Stored;
 use super::{Checkpoint, RawTensor, mismatch};
 use crate::config::ExpertsConfig;
 use crate::error::InferenceError;
-
-/// Elements of an MXFP4 block: 16 bytes, the low nibble first, and one scale.
-const MXFP4_BLOCK: usize = 32;
-/// OCP Microscaling Formats 1.0, section 5.3.3: the values of E2M1 without sign.
-const E2M1: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
-/// The same specification, section 5.4.1: a scale of E8M0 is a power of two with this bias; 255 is NaN.
-const E8M0_BIAS: i32 = 127;
 
 impl<'a> Checkpoint<'a> {
     /// Splits what is held in one tensor per projection, where it is.
@@ -93,29 +85,29 @@ impl<'a> Checkpoint<'a> {
         Ok(())
     }
 
-    /// Widens MXFP4 to bf16, which holds every such value.
+    /// The blocks and scales of gpt-oss as blocks of ggml, which take as much.
     fn mxfp4(
         &mut self,
         name: &str,
         [count, rows, columns]: [usize; 3],
     ) -> Result<(Format, Cow<'a, [u8]>), InferenceError> {
-        if !columns.is_multiple_of(MXFP4_BLOCK) {
+        let block = Format::Mxfp4.block_elements();
+        if !columns.is_multiple_of(block) {
             return Err(mismatch(name, "does not divide into blocks of 32"));
         }
-        let blocks_of_row = columns / MXFP4_BLOCK;
-        let blocks_name = format!("{name}_blocks");
-        let blocks = self.take_bytes(&blocks_name, &[count, rows, blocks_of_row, MXFP4_BLOCK / 2])?;
+        let blocks_of_row = columns / block;
+        let codes = self.take_bytes(
+            &format!("{name}_blocks"),
+            &[count, rows, blocks_of_row, block / 2],
+        )?;
         let scales = self.take_bytes(&format!("{name}_scales"), &[count, rows, blocks_of_row])?;
-        let (blocks, _) = blocks.as_chunks::<{ MXFP4_BLOCK / 2 }>();
-        let mut values = Vec::with_capacity(2 * count * rows * columns);
-        for (block, scale) in blocks.iter().zip(scales.iter()) {
-            for byte in block {
-                for nibble in [byte & 15, byte >> 4] {
-                    values.extend(mxfp4_value(nibble, *scale).to_le_bytes());
-                }
-            }
+        // What the file has; a product of the dimensions would trust the config.
+        let mut blocks = Vec::with_capacity(codes.len() + scales.len());
+        for (codes, scale) in codes.as_chunks().0.iter().zip(scales.iter()) {
+            blocks.push(*scale);
+            blocks.extend_from_slice(&halves_in_nibbles(codes));
         }
-        Ok((Format::Bf16, Cow::Owned(values)))
+        Ok((Format::Mxfp4, Cow::Owned(blocks)))
     }
 
     /// Cuts a tensor into one part per expert. Its shape was checked, so the parts are equal.
@@ -182,19 +174,11 @@ fn sorted<'a>(
     (format, Cow::Owned(output))
 }
 
-/// A nibble (sign, then E2M1) times its scale.
-pub(crate) fn mxfp4_value(nibble: u8, scale: u8) -> bf16 {
-    let magnitude = E2M1[usize::from(nibble & 7)];
-    let value = if nibble & 8 == 0 { magnitude } else { -magnitude };
-    bf16::from_f32(value * e8m0(scale))
-}
-
-/// 2 to the power of the scale less its bias; the smallest is a denormal.
-fn e8m0(scale: u8) -> f32 {
-    match scale {
-        255 => f32::NAN,
-        scale => 2.0_f32.powi(i32::from(scale) - E8M0_BIAS),
-    }
+/// The codes of a block as ggml has them. Here byte `i` has elements `2 i` and `2 i + 1`, the first in its low nibble;
+/// there elements `i` and `i + 16`.
+fn halves_in_nibbles(codes: &[u8; 16]) -> [u8; 16] {
+    let code = |element: usize| codes[element / 2] >> (element % 2 * 4) & 15;
+    std::array::from_fn(|i| code(i) | code(i + 16) << 4)
 }
 
 #[cfg(test)]
@@ -218,11 +202,64 @@ mod tests {
         assert_eq!(halves(&rows), [0, 2, 4, 1, 3, 5]);
     }
 
+    /// Elements of a block in their order: what the standard says of their codes (OCP Microscaling Formats 1.0, 5.3.3).
     #[test]
-    fn scales_are_powers_of_two() {
-        assert_eq!(e8m0(127), 1.0);
-        assert_eq!(e8m0(128), 2.0);
-        assert_eq!(e8m0(0), f32::from_bits(1 << 22));
-        assert!(e8m0(255).is_nan());
+    fn codes_of_mxfp4_keep_their_order_and_their_numbers() {
+        const E2M1: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+        let code = |element: usize| (element * 7 + 3) as u8 & 15;
+        let codes = std::array::from_fn(|i| code(2 * i) | code(2 * i + 1) << 4);
+        let mut block = [0; 17];
+        block[0] = 130;
+        block[1..].copy_from_slice(&halves_in_nibbles(&codes));
+        let mut values = [0.0; 32];
+        kernels::blocks::decode_row(Format::Mxfp4, &block, &mut values).expect("a block");
+        for (element, value) in values.into_iter().enumerate() {
+            let magnitude = 8.0 * E2M1[usize::from(code(element) & 7)];
+            let expected = if code(element) < 8 { magnitude } else { -magnitude };
+            assert_eq!(value, expected, "{element}");
+        }
+    }
+
+    fn packed(
+        blocks: &[u8],
+        scales: &[u8],
+        block_shape: &[usize],
+        scale_shape: &[usize],
+    ) -> Checkpoint<'static> {
+        let mut checkpoint = Checkpoint::empty();
+        let tensors = [("blocks", blocks, block_shape), ("scales", scales, scale_shape)];
+        for (suffix, bytes, shape) in tensors {
+            let tensor = RawTensor {
+                stored: Stored::Bytes,
+                shape: shape.to_vec(),
+                bytes: Cow::Owned(bytes.to_vec()),
+            };
+            checkpoint.tensors.insert(format!("t_{suffix}"), tensor);
+        }
+        checkpoint
+    }
+
+    #[test]
+    fn blocks_and_scales_become_blocks_of_as_many_bytes() {
+        let blocks: Vec<u8> = (0..96).collect();
+        let scales: Vec<u8> = (200..206).collect();
+        let mut checkpoint = packed(&blocks, &scales, &[1, 3, 2, 16], &[1, 3, 2]);
+        let (format, bytes) = checkpoint.mxfp4("t", [1, 3, 64]).expect("the shapes fit");
+        assert_eq!((format, bytes.len()), (Format::Mxfp4, 96 + 6));
+        let found: Vec<u8> = bytes.iter().step_by(17).copied().collect();
+        assert_eq!(found, scales);
+        assert_eq!(format.row_bytes(64), Ok(bytes.len() / 3));
+    }
+
+    #[test]
+    fn shapes_of_mxfp4_that_lie_are_errors() {
+        let mut other_columns = packed(&[0; 96], &[0; 6], &[1, 3, 2, 16], &[1, 3, 2]);
+        assert!(other_columns.mxfp4("t", [1, 3, 48]).is_err());
+        let mut other_scales = packed(&[0; 96], &[0; 5], &[1, 3, 2, 16], &[5]);
+        assert!(other_scales.mxfp4("t", [1, 3, 64]).is_err());
+        for shape in [[usize::MAX, 3, 64], [1, usize::MAX, 64], [1, 3, usize::MAX - 31]] {
+            let mut checkpoint = packed(&[0; 96], &[0; 6], &[1, 3, 2, 16], &[1, 3, 2]);
+            assert!(checkpoint.mxfp4("t", shape).is_err(), "{shape:?}");
+        }
     }
 }

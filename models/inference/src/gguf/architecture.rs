@@ -324,7 +324,7 @@ fn factors(gguf: &Gguf<'_>, name: &str) -> Result<Option<Vec<f32>>, InferenceErr
     let Some((entry, bytes)) = gguf.tensor(name) else {
         return Ok(None);
     };
-    if entry.kind != super::reader::TensorKind::Weights(kernels::Format::F32) {
+    if entry.format != kernels::Format::F32 {
         return Err(malformed(&format!("{name} is not of F32")));
     }
     let (numbers, _) = bytes.as_chunks::<4>();

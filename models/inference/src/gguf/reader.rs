@@ -37,43 +37,26 @@ pub(super) struct Gguf<'a> {
 /// One tensor: what it is and where in the file.
 #[derive(Debug, Clone)]
 pub(super) struct TensorEntry {
-    pub(super) kind: TensorKind,
+    pub(super) format: Format,
     /// Slowest first, as everywhere else here.
     pub(super) shape: Vec<usize>,
     range: Range<usize>,
 }
 
-/// How the rows of a tensor are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TensorKind {
-    Weights(Format),
-    /// Blocks of 32 in 17 bytes: one scale, then nibbles as in Q4_0.
-    Mxfp4,
-}
-
-impl TensorKind {
-    /// The numbers of ggml.
-    fn parse(number: u32) -> Option<Self> {
-        Some(Self::Weights(match number {
-            0 => Format::F32,
-            1 => Format::F16,
-            2 => Format::Q4_0,
-            8 => Format::Q8_0,
-            12 => Format::Q4K,
-            13 => Format::Q5K,
-            14 => Format::Q6K,
-            30 => Format::Bf16,
-            39 => return Some(Self::Mxfp4),
-            _ => return None,
-        }))
-    }
-
-    pub(super) fn block(self) -> (usize, usize) {
-        match self {
-            Self::Weights(format) => (format.block_elements(), format.block_bytes()),
-            Self::Mxfp4 => (32, 17),
-        }
-    }
+/// The numbers of ggml for the types that are read.
+fn format(number: u32) -> Option<Format> {
+    Some(match number {
+        0 => Format::F32,
+        1 => Format::F16,
+        2 => Format::Q4_0,
+        8 => Format::Q8_0,
+        12 => Format::Q4K,
+        13 => Format::Q5K,
+        14 => Format::Q6K,
+        30 => Format::Bf16,
+        39 => Format::Mxfp4,
+        _ => return None,
+    })
 }
 
 impl<'a> Gguf<'a> {
@@ -185,8 +168,8 @@ impl<'a> RawEntry<'a> {
     }
 
     fn validate(self, data: usize, alignment: usize, file_bytes: usize) -> Result<TensorEntry, String> {
-        let kind = TensorKind::parse(self.kind).ok_or_else(|| format!("type {} is not read", self.kind))?;
-        let (block_elements, block_bytes) = kind.block();
+        let format = format(self.kind).ok_or_else(|| format!("type {} is not read", self.kind))?;
+        let (block_elements, block_bytes) = (format.block_elements(), format.block_bytes());
         let row = self.shape.last().copied().unwrap_or(0);
         if !row.is_multiple_of(block_elements) {
             return Err(format!("rows of {row} are not whole blocks"));
@@ -210,7 +193,7 @@ impl<'a> RawEntry<'a> {
             return Err("it lies outside the file".to_owned());
         }
         Ok(TensorEntry {
-            kind,
+            format,
             shape: self.shape,
             range: start..end,
         })

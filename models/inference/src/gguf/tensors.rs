@@ -2,11 +2,9 @@
 
 use std::borrow::Cow;
 
-use kernels::Format;
-
 use super::architecture::Family;
 use super::keys::malformed;
-use super::reader::{Gguf, TensorKind};
+use super::reader::Gguf;
 use crate::checkpoint::Checkpoint;
 use crate::config::DecoderConfig;
 use crate::error::InferenceError;
@@ -30,10 +28,7 @@ pub(super) fn checkpoint<'a>(
         if checkpoint.has(&ours) {
             return Err(malformed(&format!("tensor {name} is there under two names")));
         }
-        let (format, mut bytes) = match entry.kind {
-            TensorKind::Weights(format) => (format, Cow::Borrowed(bytes)),
-            TensorKind::Mxfp4 => (Format::Bf16, Cow::Owned(widened(bytes))),
-        };
+        let mut bytes = Cow::Borrowed(bytes);
         let turned_heads = match name.rsplit('.').nth(1) {
             Some("attn_q") => config.heads,
             Some("attn_k") => config.kv_heads,
@@ -42,7 +37,7 @@ pub(super) fn checkpoint<'a>(
         if family == Family::Llama && turned_heads > 0 {
             bytes = Cow::Owned(halves_together(&bytes, &entry.shape, turned_heads)?);
         }
-        checkpoint.insert(ours, format, entry.shape.clone(), bytes);
+        checkpoint.insert(ours, entry.format, entry.shape.clone(), bytes);
     }
     Ok(checkpoint)
 }
@@ -64,20 +59,6 @@ fn halves_together(bytes: &[u8], shape: &[usize], heads: usize) -> Result<Vec<u8
         }
     }
     Ok(output)
-}
-
-/// MXFP4 as bf16, which holds every such value.
-fn widened(bytes: &[u8]) -> Vec<u8> {
-    let (blocks, _) = bytes.as_chunks::<17>();
-    let mut output = Vec::with_capacity(blocks.len() * 64);
-    for [scale, nibbles @ ..] in blocks {
-        let low = nibbles.iter().map(|byte| byte & 15);
-        let high = nibbles.iter().map(|byte| byte >> 4);
-        for nibble in low.chain(high) {
-            output.extend(crate::checkpoint::mxfp4_value(nibble, *scale).to_le_bytes());
-        }
-    }
-    output
 }
 
 /// `None` for a name that no architecture has.
@@ -126,20 +107,6 @@ fn newer_name(name: &str, family: Family) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_block_of_mxfp4_has_its_low_nibbles_first() {
-        let mut block = [0_u8; 17];
-        (block[0], block[1], block[16]) = (128, 0x72, 0xf1);
-        let values: Vec<f32> = widened(&block)
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|value| half::bf16::from_le_bytes(*value).to_f32())
-            .collect();
-        assert_eq!((values[0], values[16]), (2.0, 12.0));
-        assert_eq!((values[15], values[31]), (1.0, -12.0));
-    }
 
     #[test]
     fn rows_of_a_head_go_back_to_their_halves() {

@@ -62,7 +62,7 @@ fn logits(decoder: &Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
     logits[0].as_ref().expect("wanted").to_vec2().expect("rows")
 }
 
-/// The same bits in both files give the same bits in the logits: F32, F16 and BF16 alike.
+/// The same bits in both files give the same bits in the logits: F32, F16, BF16 and MXFP4 alike.
 #[test]
 fn the_same_weights_in_both_formats_agree_exactly() {
     for name in [
@@ -73,6 +73,7 @@ fn the_same_weights_in_both_formats_agree_exactly() {
         "gemma3",
         "phi3-plain",
         "gpt-oss",
+        "gpt-oss-mxfp4",
     ] {
         let (gguf, safetensors) = (of_gguf(name), of_safetensors(name));
         let tokens: Vec<u32> = (0..40).map(|index| index * 37 % 256).collect();
@@ -106,9 +107,7 @@ fn quantised_weights_are_read_bit_for_bit() {
     let gguf = Gguf::parse(&file).expect("it is well formed");
     let mut formats = std::collections::BTreeSet::new();
     for (name, entry, bytes) in gguf.tensors() {
-        let super::reader::TensorKind::Weights(format) = entry.kind else {
-            continue;
-        };
+        let format = entry.format;
         let mut values = vec![0.0; entry.shape.iter().product()];
         kernels::blocks::decode_row(format, bytes, &mut values).expect("whole blocks");
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -217,7 +216,8 @@ fn small(alignment: u32, offset: u64, dimensions: &[u64], kind: u32, data: usize
 fn numbers_that_lie_are_refused() {
     assert!(Gguf::parse(&small(32, 0, &[2], 0, 8)).is_ok());
     assert!(Gguf::parse(&small(1, 0, &[2], 0, 8)).is_ok());
-    let cases: [(Vec<u8>, &str); 12] = [
+    assert!(Gguf::parse(&small(32, 0, &[64, 3], 39, 102)).is_ok());
+    let cases: [(Vec<u8>, &str); 16] = [
         (small(0, 0, &[2], 0, 8), "power of two"),
         (small(24, 0, &[2], 0, 8), "power of two"),
         (small(1 << 31, 0, &[2], 0, 8), "power of two"),
@@ -230,6 +230,10 @@ fn numbers_that_lie_are_refused() {
         (small(32, 0, &[2, 1, 1, 1, 1], 0, 8), "5 dimensions"),
         (small(32, 0, &[2], 2, 8), "whole blocks"),
         (small(32, 0, &[2], 7, 8), "type 7"),
+        (small(32, 0, &[48, 2], 39, 102), "whole blocks"),
+        (small(32, 0, &[64, 3], 39, 101), "outside the file"),
+        (small(32, 0, &[1 << 63, 1], 39, 102), "outside the file"),
+        (small(32, 0, &[32, 1 << 60], 39, 102), "overflows"),
     ];
     for (file, words) in cases {
         let error = Gguf::parse(&file).err().expect(words);

@@ -109,8 +109,9 @@ impl<W: Weights> Kernel for Product<'_, '_, W> {
     }
 }
 
+/// Adds the products of some rows with `C` panels over some inputs to `sums`.
 #[inline(always)]
-fn rows_at_once<S: Simd, W: Weights, const C: usize>(
+pub(super) fn rows_at_once<S: Simd, W: Weights, const C: usize>(
     s: S,
     weights: [&[W::Element]; C],
     x: &[f32],

@@ -45,7 +45,8 @@ pub(super) const fn block_bytes(format: Format) -> usize {
         Format::Q8_0 | Format::Q4_0 | Format::Q6K => format.block_bytes() * LANES,
         Format::Q4K => K_CODES + 8 * 4 * QUAD,
         Format::Q5K => K_CODES + 8 * 5 * QUAD,
-        Format::F32 | Format::F16 | Format::Bf16 => 0,
+        // Those have panels of their own.
+        Format::F32 | Format::F16 | Format::Bf16 | Format::Mxfp4 => 0,
     }
 }
 

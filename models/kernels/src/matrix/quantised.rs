@@ -45,7 +45,7 @@ impl Kernel for Product<'_, '_> {
             Format::Q4K => self.with::<S, Q4K>(s),
             Format::Q5K => self.with::<S, Q5K>(s),
             Format::Q6K => self.with::<S, Q6K>(s),
-            Format::F32 | Format::F16 | Format::Bf16 => {}
+            Format::F32 | Format::F16 | Format::Bf16 | Format::Mxfp4 => {}
         }
     }
 }

@@ -10,7 +10,24 @@ use std::arch::x86_64::*;
 
 use super::avx512::{pair, quad};
 use super::{LANES, Simd};
+use crate::blocks::E2M1;
 use crate::isa::Kernel;
+
+/// The upper bytes of [`E2M1`], and those below them; the lower half of each number is zero.
+const E2M1_BYTES: [[u8; 16]; 2] = {
+    let mut bytes = [[0; 16]; 2];
+    let mut code = 0;
+    while code < 16 {
+        let [_, _, lower, upper] = E2M1[code].to_le_bytes();
+        bytes[0][code] = upper;
+        bytes[1][code] = lower;
+        code += 1;
+    }
+    bytes
+};
+
+/// Of each four bytes the first two, then of each the last two.
+const PAIRS_OF_LANES: [u8; 16] = [0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15];
 
 /// Proof that the CPU has AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
@@ -158,6 +175,16 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn splat_i(self, value: i32) -> Self::I {
         proven!([_mm256_set1_epi32(value); 2])
+    }
+    #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> Self::I {
+        proven!({
+            let bytes = _mm_loadu_si128(from.as_ptr().cast());
+            [
+                _mm256_cvtepu8_epi32(bytes),
+                _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes)),
+            ]
+        })
     }
     #[inline(always)]
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I {
@@ -314,6 +341,17 @@ impl Simd for Avx2 {
         })
     }
     #[inline(always)]
+    fn e2m1(self, codes: Self::Q) -> [Self::F; 8] {
+        let mut numbers = [self.splat(0.0); 8];
+        for half in 0..2 {
+            let halves = proven!(e2m1_of_eight_lanes(codes[half]));
+            for k in 0..8 {
+                numbers[k][half] = halves[k];
+            }
+        }
+        numbers
+    }
+    #[inline(always)]
     fn load_pairs(self, from: &[u8; 32]) -> Self::P {
         proven!([
             _mm256_cvtepu8_epi16(_mm_loadu_si128(from.as_ptr().cast())),
@@ -336,4 +374,48 @@ impl Simd for Avx2 {
             near.as_ptr().cast::<i8>().wrapping_add(bytes)
         ));
     }
+}
+
+/// [`Simd::e2m1`] of one register.
+// SAFETY: the caller has the features, as a value of `Avx2` proves.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn e2m1_of_eight_lanes(codes: __m256i) -> [__m256; 8] {
+    let [order, upper, lower] = [
+        broadcast(&PAIRS_OF_LANES),
+        broadcast(&E2M1_BYTES[0]),
+        broadcast(&E2M1_BYTES[1]),
+    ];
+    let (nibble, second) = (
+        _mm256_set1_epi8(15),
+        _mm256_set1_epi32(0xffff_0000_u32.cast_signed()),
+    );
+    let codes = _mm256_shuffle_epi8(codes, order);
+    let mut numbers = [_mm256_setzero_ps(); 8];
+    for (half, codes) in [codes, _mm256_srli_epi16::<4>(codes)].into_iter().enumerate() {
+        let codes = _mm256_and_si256(codes, nibble);
+        let (upper, lower) = (
+            _mm256_shuffle_epi8(upper, codes),
+            _mm256_shuffle_epi8(lower, codes),
+        );
+        // Two numbers of each lane, as pairs of bf16.
+        let pairs = [
+            _mm256_unpacklo_epi8(lower, upper),
+            _mm256_unpackhi_epi8(lower, upper),
+        ];
+        for (i, pair) in pairs.into_iter().enumerate() {
+            let at = 4 * half + 2 * i;
+            numbers[at] = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pair));
+            numbers[at + 1] = _mm256_castsi256_ps(_mm256_and_si256(pair, second));
+        }
+    }
+    numbers
+}
+
+/// The same sixteen bytes twice.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn broadcast(bytes: &[u8; 16]) -> __m256i {
+    // SAFETY: sixteen bytes are read from a reference to as many.
+    _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
 }

@@ -9,6 +9,7 @@
 use std::arch::x86_64::*;
 
 use super::{LANES, Simd};
+use crate::blocks::E2M1;
 use crate::isa::Kernel;
 
 /// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI.
@@ -135,6 +136,10 @@ impl Simd for Avx512 {
         proven!(_mm512_set1_epi32(value))
     }
     #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> Self::I {
+        proven!(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.as_ptr().cast())))
+    }
+    #[inline(always)]
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I {
         proven!(_mm512_add_epi32(a, b))
     }
@@ -222,6 +227,21 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn dot_signed(self, sum: Self::I, codes: Self::Q, x: [i8; 4]) -> Self::I {
         self.dot(sum, codes, x)
+    }
+    #[inline(always)]
+    fn e2m1(self, codes: Self::Q) -> [Self::F; 8] {
+        let numbers = self.load(&E2M1);
+        // The instruction looks at the low four bits of a lane.
+        proven!([
+            _mm512_permutexvar_ps(codes, numbers),
+            _mm512_permutexvar_ps(_mm512_srli_epi32::<8>(codes), numbers),
+            _mm512_permutexvar_ps(_mm512_srli_epi32::<16>(codes), numbers),
+            _mm512_permutexvar_ps(_mm512_srli_epi32::<24>(codes), numbers),
+            _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(codes), numbers),
+            _mm512_permutexvar_ps(_mm512_srli_epi32::<12>(codes), numbers),
+            _mm512_permutexvar_ps(_mm512_srli_epi32::<20>(codes), numbers),
+            _mm512_permutexvar_ps(_mm512_srli_epi32::<28>(codes), numbers),
+        ])
     }
     #[inline(always)]
     fn load_pairs(self, from: &[u8; 32]) -> Self::P {

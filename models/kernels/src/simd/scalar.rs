@@ -3,6 +3,7 @@
 use half::f16;
 
 use super::{LANES, Simd};
+use crate::blocks::E2M1;
 
 /// Works on any CPU.
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +98,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn splat_i(self, value: i32) -> Self::I {
         [value; LANES]
+    }
+    #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> Self::I {
+        lanes!(|i| i32::from(from[i]))
     }
     #[inline(always)]
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I {
@@ -199,6 +204,11 @@ impl Simd for Scalar {
             }
         }
         sum
+    }
+    #[inline(always)]
+    fn e2m1(self, codes: Self::Q) -> [Self::F; 8] {
+        let code = |k: usize, i: usize| codes[4 * i + k % 4] >> (k / 4 * 4) & 15;
+        std::array::from_fn(|k| lanes!(|i| E2M1[usize::from(code(k, i))]))
     }
     #[inline(always)]
     fn load_pairs(self, from: &[u8; 32]) -> Self::P {
