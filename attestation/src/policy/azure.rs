@@ -117,11 +117,8 @@ impl AzurePolicy {
             (Some(_), false) => return refuse("vtpm_root_certificate", "the real root is built in"),
             _ => {}
         }
-        if simulated && (self.snp.is_none() || self.tdx.is_some()) {
-            return refuse(
-                "snp, tdx",
-                "SEV-SNP is simulated behind a paravisor, and only that",
-            );
+        if simulated && self.tdx.is_some() {
+            return refuse("tdx", "SEV-SNP is simulated behind a paravisor, and only that");
         }
         if self.snp.is_none() && self.tdx.is_none() {
             return refuse("snp, tdx", "no processor is accepted");

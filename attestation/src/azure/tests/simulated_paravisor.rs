@@ -320,6 +320,16 @@ fn its_table_names_its_own_roots_and_no_other_processor() {
         let error = Case::new().policy(from, to).read().expect_err(to);
         assert!(!format!("{error}").is_empty());
     }
+    let measurement = simulated::measure(Flavor::Tdx, b"executable", b"config");
+    let tdx = platform().policy_fragment(Flavor::Tdx, &measurement);
+    let mut both = Case::new();
+    both.policy
+        .push_str(&tdx.replace("danger.simulated.tdx", "danger.simulated.azure.tdx"));
+    let error = both.read().expect_err("a second processor");
+    assert!(
+        format!("{error}").contains("danger.simulated.azure.tdx: SEV-SNP is simulated"),
+        "{error}"
+    );
     // The real table has its root built in.
     let real = RealCase::new(Flavor::Snp).policy("[azure]\n", &format!("[azure]\n{root}"));
     let error = AppraisalPolicy::from_toml(&real.policy).expect_err("a root of its own");
