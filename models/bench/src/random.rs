@@ -357,7 +357,7 @@ mod tests {
             let file = gguf(Shape::TINY, mix);
             let files: ModelFiles<'_> = [("random.gguf", file.as_slice())].into_iter().collect();
             let model = Model::load(&files).unwrap_or_else(|error| panic!("{mix}: {error}"));
-            assert_eq!(model.context_tokens_max(), 512);
+            assert_eq!(model.context_tokens_max(), Shape::TINY.context);
             assert_eq!(model.count_tokens("the", 16).unwrap(), 2, "t and h merge");
         }
     }
