@@ -18,12 +18,12 @@ use crate::examination::Examination;
 use crate::policy::GceVtpmPolicy;
 use crate::tpm::testkit::{
     ATTRIBUTES, Failed, Issue, Log, Message, NOW, RsaKey, another_key, attestation_key, extension, failed,
-    intermediate, pem, public_area, root, tlv, utf8, vectors,
+    intermediate, pem, public_area, root, statement_fields, tlv, utf8, vectors,
 };
 use crate::x509::TrustAnchor;
 use crate::{
     AppraisalPolicy, Bundle, DeviceEvidence, DeviceKind, EndorsementKind, Endorsements, Nonce, PlatformTag,
-    Role, StatementFields, UnixTime, Verifier, vtpm_qualifying_data,
+    StatementFields, UnixTime, Verifier, vtpm_qualifying_data,
 };
 
 const ASKED: [u8; 32] = [0x5a; 32];
@@ -252,18 +252,8 @@ fn a_log_of_another_boot_is_refused() {
 fn as_a_device_it_is_bound_to_the_processors_report_data() {
     let leaf = leaf(attestation_key(), &ours());
     let fields = StatementFields {
-        role: Role::Broker,
-        key_configs: alloc::vec![1],
-        receipt_key: [1; 32],
-        tls_spki_sha256: [2; 32],
-        wrap_key: alloc::vec![3],
-        boot_id: [4; 16],
-        model_digests: Vec::new(),
-        config_digest: [5; 32],
-        policy_digest: [0; 32],
-        key_lifetime_seconds: 60,
-        software_version: "test".into(),
         device_digests: alloc::vec![Sha256::digest(&leaf).into()],
+        ..statement_fields()
     };
     let statement = fields.encode().expect("a statement");
     let nonce = Nonce::from_bytes([6; 32]);

@@ -12,9 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use crate::UnixTime;
 use crate::clause::{Clause, Outcome};
 use crate::event_log::EventKind;
+use crate::{Role, StatementFields, UnixTime};
 
 pub(crate) type Failed = std::collections::BTreeSet<&'static str>;
 
@@ -23,6 +23,24 @@ pub(crate) fn failed<'a>(clauses: impl IntoIterator<Item = &'a Clause>) -> Faile
     let clauses = clauses.into_iter();
     let failed = clauses.filter(|clause| clause.outcome == Outcome::Fail);
     failed.map(|clause| clause.id).collect()
+}
+
+/// A broker's statement, to be changed.
+pub(crate) fn statement_fields() -> StatementFields {
+    StatementFields {
+        role: Role::Broker,
+        key_configs: alloc::vec![1],
+        receipt_key: [1; 32],
+        tls_spki_sha256: [2; 32],
+        wrap_key: alloc::vec![3],
+        boot_id: [4; 16],
+        model_digests: Vec::new(),
+        config_digest: [5; 32],
+        policy_digest: [0; 32],
+        key_lifetime_seconds: 60,
+        software_version: "test".into(),
+        device_digests: Vec::new(),
+    }
 }
 
 /// An RSA-2048 key.

@@ -269,8 +269,8 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_machine_has_a_network_only_when_it_is_asked_for() {
+    /// The host's configuration for a machine.
+    fn machine_table(disk: Option<&Path>, network: Option<SocketAddr>) -> Table {
         let image = Image {
             firmware: "f".into(),
             kernel: "k".into(),
@@ -278,20 +278,25 @@ mod tests {
             command_line: "quiet".to_owned(),
             unified: "u".into(),
         };
+        let config = HostConfig {
+            root: Path::new("/state"),
+            broker_address: "127.0.0.1:1",
+            enclave_binary: Path::new("/bin/enclave"),
+            flavor: Flavor::Snp,
+            machine: Some(Machine {
+                image: &image,
+                disk,
+                supply: Path::new("/state/supply.img"),
+                network,
+            }),
+        };
+        config.text().expect("UTF-8").parse().expect("TOML")
+    }
+
+    #[test]
+    fn a_machine_has_a_network_only_when_it_is_asked_for() {
         for network in [None, Some(SocketAddr::from(([127, 0, 0, 1], 17001)))] {
-            let config = HostConfig {
-                root: Path::new("/state"),
-                broker_address: "127.0.0.1:1",
-                enclave_binary: Path::new("/bin/enclave"),
-                flavor: Flavor::Snp,
-                machine: Some(Machine {
-                    image: &image,
-                    disk: None,
-                    supply: Path::new("/state/supply.img"),
-                    network,
-                }),
-            };
-            let table: Table = config.text().expect("UTF-8").parse().expect("TOML");
+            let table = machine_table(None, network);
             let machine = table["simulated_vm"].as_table().expect("the table");
             let found = machine.get("network").and_then(Value::as_str);
             assert_eq!(found, network.map(|_| "127.0.0.1:17001"));
@@ -301,27 +306,8 @@ mod tests {
 
     #[test]
     fn a_machine_boots_a_disk_or_an_image_and_never_both() {
-        let image = Image {
-            firmware: "f".into(),
-            kernel: "k".into(),
-            initrd: "i".into(),
-            command_line: "quiet".to_owned(),
-            unified: "u".into(),
-        };
         for disk in [None, Some(Path::new("/state/boot.img"))] {
-            let config = HostConfig {
-                root: Path::new("/state"),
-                broker_address: "127.0.0.1:1",
-                enclave_binary: Path::new("/bin/enclave"),
-                flavor: Flavor::Snp,
-                machine: Some(Machine {
-                    image: &image,
-                    disk,
-                    supply: Path::new("/state/supply.img"),
-                    network: None,
-                }),
-            };
-            let table: Table = config.text().expect("UTF-8").parse().expect("TOML");
+            let table = machine_table(disk, None);
             let machine = table["simulated_vm"].as_table().expect("the table");
             assert_eq!(machine.contains_key("disk"), disk.is_some());
             for key in ["kernel", "initrd", "command_line"] {

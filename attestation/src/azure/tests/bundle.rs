@@ -11,10 +11,9 @@ use crate::azure::AzureEvidence;
 use crate::azure::hcl::{HclReport, assemble};
 use crate::azure::runtime::RuntimeData;
 use crate::event_log::EventKind;
-use crate::tpm::testkit::{Issue, Log, Message, NOW, attestation_key, intermediate};
+use crate::tpm::testkit::{Issue, Log, Message, NOW, attestation_key, intermediate, statement_fields};
 use crate::{
-    AppraisalError, Bundle, Nonce, PlatformTag, Role, Statement, StatementFields, inspect,
-    vtpm_qualifying_data,
+    AppraisalError, Bundle, Nonce, PlatformTag, Statement, StatementFields, inspect, vtpm_qualifying_data,
 };
 
 fn statement() -> Statement {
@@ -23,18 +22,8 @@ fn statement() -> Statement {
 
 fn statement_of(receipt_key: [u8; 32]) -> Statement {
     let fields = StatementFields {
-        role: Role::Broker,
-        key_configs: alloc::vec![1],
         receipt_key,
-        tls_spki_sha256: [2; 32],
-        wrap_key: alloc::vec![3],
-        boot_id: [4; 16],
-        model_digests: Vec::new(),
-        config_digest: [5; 32],
-        policy_digest: [0; 32],
-        key_lifetime_seconds: 60,
-        software_version: "test".into(),
-        device_digests: Vec::new(),
+        ..statement_fields()
     };
     fields.encode().expect("a statement")
 }

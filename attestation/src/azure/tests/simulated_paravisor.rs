@@ -11,12 +11,11 @@ use simulated::azure::{Paravisor, VtpmAuthority, VtpmKeys};
 use super::{CHAIN, Case as RealCase, PARAVISOR, PCRS, VM_ID, platform};
 use crate::event_log::EventKind;
 use crate::tpm::testkit::{
-    Failed, Log, Message, NOW, another_key, attestation_key, authority_key, failed, pem,
+    Failed, Log, Message, NOW, another_key, attestation_key, authority_key, failed, pem, statement_fields,
 };
 use crate::{
-    AppraisalPolicy, Assurance, AzureEvidence, Bundle, Endorsements, Nonce, PlatformTag, PolicyError, Role,
-    StatementFields, Verdict, Verifier, endorsement_lookup, endorsement_subject, inspect,
-    vtpm_qualifying_data,
+    AppraisalPolicy, Assurance, AzureEvidence, Bundle, Endorsements, Nonce, PlatformTag, PolicyError,
+    Verdict, Verifier, endorsement_lookup, endorsement_subject, inspect, vtpm_qualifying_data,
 };
 
 const NONCE: Nonce = Nonce::from_bytes([6; 32]);
@@ -71,21 +70,7 @@ impl Case {
     }
 
     fn launched(measurement: [u8; 48], authority: &VtpmAuthority) -> Self {
-        let fields = StatementFields {
-            role: Role::Broker,
-            key_configs: alloc::vec![1],
-            receipt_key: [1; 32],
-            tls_spki_sha256: [2; 32],
-            wrap_key: alloc::vec![3],
-            boot_id: [4; 16],
-            model_digests: Vec::new(),
-            config_digest: [5; 32],
-            policy_digest: [0; 32],
-            key_lifetime_seconds: 60,
-            software_version: "test".into(),
-            device_digests: Vec::new(),
-        };
-        let statement = fields.encode().expect("a statement");
+        let statement = statement_fields().encode().expect("a statement");
         let report_data = statement.report_data(&NONCE);
         let keys = VtpmKeys {
             attestation: attestation_key().modulus(),

@@ -140,6 +140,7 @@ fn direct<S: Simd>(s: S, panels: &[&[Block]], x: &[f32], rows: usize, sums: &mut
         (1, [a]) => direct_tile::<S, 1, 1>(s, [*a], x, sums),
         (2, [a, b]) => direct_tile::<S, 2, 2>(s, [*a, *b], x, sums),
         (2, [a]) => direct_tile::<S, 2, 1>(s, [*a], x, sums),
+        // Rows are one or two here and panels as many as `panels_together` says, whatever a file or a prompt holds.
         _ => unreachable!("so many are computed together"),
     }
 }
