@@ -5,11 +5,12 @@ target_folder="${CARGO_TARGET_DIR:-$PWD/target}"
 image_folder="${ADYTON_IMAGE_DIR:-$PWD/target/image}"
 # shellcheck disable=SC2034
 image_packages="$image_folder/packages/unpacked"
-image_tool="$target_folder/release/adyton-image"
+image_tool="${ADYTON_IMAGE_TOOL:-$target_folder/release/adyton-image}"
 target=x86_64-unknown-linux-gnu
 
 # With the whole workspace, so that what `cargo build --workspace` has built serves here too.
 build_image_tool() {
+    [ -z "${ADYTON_IMAGE_TOOL:-}" ] || return 0
     cargo build --quiet --release --locked --workspace --bins
 }
 
@@ -94,4 +95,19 @@ static_binary() {
         cargo build --quiet --release --locked --target "$target" --package "$1" --bin "$1"
     # shellcheck disable=SC2034
     binary="$target_folder/$target/release/$1"
+}
+
+# kernel_entry: sets `entry`, the code before the kernel of a direct boot. It links without any library, so that nothing in
+# it can panic, and without a red zone, which firmware's interrupts would write over.
+kernel_entry() {
+    local object="$target_folder/entry.o"
+    mkdir -p "$image_folder"
+    cargo rustc --quiet --release --locked --target "$target" --package adyton-entry --lib --features firmware -- \
+        -C relocation-model=pie -C codegen-units=1 -C opt-level=s -C panic=abort -C no-redzone=yes -C debuginfo=0 \
+        "--remap-path-prefix=$PWD=/adyton" "--emit=obj=$object"
+    ld -pie --no-dynamic-linker -z norelro --no-warn-rwx-segments --gc-sections -T enclave/entry/entry.ld \
+        -o "$target_folder/entry.elf" "$object"
+    # shellcheck disable=SC2034
+    entry="$image_folder/entry.bin"
+    objcopy -O binary --only-section=.entry "$target_folder/entry.elf" "$entry"
 }

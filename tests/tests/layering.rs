@@ -32,6 +32,7 @@ const IMPORT_TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("adyton-image", &[]),
+    ("adyton-entry", &[]),
     (
         "adyton-host",
         &["adyton-wire", "adyton-multiplex", "adyton-measurement"],

@@ -2,10 +2,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `vmlinuz` | the kernel, as the package has it |
+//! | `vmlinuz` | the kernel of a direct boot: the package's, behind ACPI tables of the image's own ([`entry`](crate::entry)) |
 //! | `initrd.cpio` | the binary as `/init`, modules in load order, nothing else |
-//! | `cmdline` | the command line of a direct boot, without a line break |
-//! | `adyton.efi` | kernel, initrd and the command line of a boot from disk in one, behind systemd's stub |
+//! | `cmdline` | the command line, without a line break |
+//! | `adyton.efi` | the package's kernel, initrd and command line in one, behind systemd's stub |
 //! | `manifest.json`, `sbom.json` | every file; every component |
 
 use std::{fs, path::Path};
@@ -14,9 +14,10 @@ use anyhow::Context as _;
 
 use crate::{
     cpio::{self, Entry, Tree},
+    entry,
     manifest::{FileLine, Manifest},
-    pe::{Section, unify},
-    policy::{Boot, Policy, Variant},
+    pe::{self, READ_ONLY_DATA, Section},
+    policy::{Policy, Variant},
     sbom,
 };
 
@@ -26,6 +27,8 @@ pub struct Inputs<'a> {
     pub variant: Variant,
     /// The statically linked binary.
     pub binary: &'a Path,
+    /// The code before the kernel's entry, as `enclave/entry` builds it.
+    pub entry: &'a Path,
     /// Folder in which the policy's packages are unpacked, modules without their compression.
     pub packages: &'a Path,
     /// What `cargo tree` says is linked into the binary.
@@ -44,8 +47,8 @@ pub fn assemble(policy: &Policy, inputs: &Inputs<'_>) -> anyhow::Result<Artifact
         let path = inputs.packages.join(path);
         fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))
     };
-    let binary =
-        fs::read(inputs.binary).with_context(|| format!("{} cannot be read", inputs.binary.display()))?;
+    let built = |path: &Path| fs::read(path).with_context(|| format!("{} cannot be read", path.display()));
+    let binary = built(inputs.binary)?;
     anyhow::ensure!(
         !has_interpreter(&binary)?,
         "the binary is not static: it names a loader that the image has not"
@@ -55,9 +58,10 @@ pub fn assemble(policy: &Policy, inputs: &Inputs<'_>) -> anyhow::Result<Artifact
     let kernel = read(&policy.kernel.image)?;
     let stub = read(&policy.kernel.stub)?;
     let unified = unified(policy, inputs.variant, &stub, &kernel, &initrd)?;
-    let command_line = policy.command_line.of(inputs.variant, Boot::Direct);
+    let preceded = entry::precede(&kernel, &built(inputs.entry)?).map_err(anyhow::Error::msg)?;
+    let command_line = policy.command_line.of(inputs.variant);
     let mut artifacts = vec![
-        ("vmlinuz", kernel),
+        ("vmlinuz", preceded),
         ("initrd.cpio", initrd),
         ("cmdline", command_line.into_bytes()),
         ("adyton.efi", unified),
@@ -84,7 +88,7 @@ pub fn unified(
     kernel: &[u8],
     initrd: &[u8],
 ) -> anyhow::Result<Vec<u8>> {
-    let command_line = policy.command_line.of(variant, Boot::Unified);
+    let command_line = policy.command_line.of(variant);
     let release = format!(
         "ID=adyton\nNAME=Adyton\nPRETTY_NAME=\"Adyton {version} ({variant})\"\nVERSION_ID={version}\nVARIANT_ID={variant}\n",
         version = env!("CARGO_PKG_VERSION"),
@@ -97,8 +101,12 @@ pub fn unified(
         (".initrd", initrd),
         (".linux", kernel),
     ]
-    .map(|(name, contents)| Section { name, contents });
-    unify(stub, &sections).map_err(anyhow::Error::msg)
+    .map(|(name, contents)| Section {
+        name,
+        contents,
+        characteristics: READ_ONLY_DATA,
+    });
+    pe::join(stub, &sections).map_err(anyhow::Error::msg)
 }
 
 fn line(text: String) -> Vec<u8> {

@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use crate::{
     assemble::{has_interpreter, module_path, unified},
     cpio::{self, Entry, Tree},
+    entry,
     manifest::{FORMAT, FileLine, Manifest, lines},
-    policy::{Boot, Policy, ShutBy, Variant},
+    policy::{Policy, ShutBy, Variant},
 };
 
 /// One thing that was looked at.
@@ -81,8 +82,11 @@ pub fn check(policy: &Policy, folder: &Path, packages: &Path) -> anyhow::Result<
             manifest_faults(&manifest, &artifacts, &tree),
         ),
         Finding::new(
-            "kernel is the package's",
-            if of("vmlinuz")? == kernel {
+            "kernel is the package's, behind the entry",
+            if entry::code_of(of("vmlinuz")?)
+                .and_then(|code| entry::precede(&kernel, &code).ok())
+                .is_some_and(|whole| whole.as_slice() == of("vmlinuz").unwrap_or_default())
+            {
                 vec![]
             } else {
                 vec!["it differs".to_owned()]
@@ -93,7 +97,7 @@ pub fn check(policy: &Policy, folder: &Path, packages: &Path) -> anyhow::Result<
             command_line_faults(policy, line, variant),
         ),
         Finding::new(
-            "unified image is these, with the policy's command line for disks",
+            "unified image is these, with the package's kernel",
             if of("adyton.efi")? == unified(policy, variant, &stub, &kernel, initrd)? {
                 vec![]
             } else {
@@ -153,7 +157,7 @@ fn command_line_faults(policy: &Policy, line: &str, variant: Variant) -> Vec<Str
         .into_iter()
         .map(|word| format!("has the forbidden word {word}"))
         .collect();
-    if line != policy.command_line.of(variant, Boot::Direct) {
+    if line != policy.command_line.of(variant) {
         faults.push(format!("it is {line:?}"));
     }
     faults
@@ -336,7 +340,7 @@ mod tests {
             .iter()
             .map(|option| format!("CONFIG_{option}\n"))
             .collect();
-        let line = policy().command_line.of(Variant::Release, Boot::Unified);
+        let line = policy().command_line.of(Variant::Release);
         assert_eq!(findings(&good, &line), [""; 0]);
         assert_eq!(
             findings(&good.replace("SECURITY_LANDLOCK=y", "SECURITY_LANDLOCK=m"), &line),

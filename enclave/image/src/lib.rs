@@ -7,7 +7,8 @@
 //! 4. [`disk`] lays out a disk that boots it, `fat` the one volume on it; `vhd` and [`gce_archive`] are the forms in
 //!    which clouds take it.
 //!
-//! Formats are ours because they are small and must be exact: [`cpio`] for the initrd, [`pe`] for the unified image.
+//! Formats are ours because they are small and must be exact: [`cpio`] for the initrd, [`pe`] for the unified image and
+//! for [`entry`], the code before the kernel of a direct boot.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ pub mod booted;
 pub mod check;
 pub mod cpio;
 pub mod disk;
+pub mod entry;
 mod fat;
 pub mod gce_archive;
 pub mod manifest;

@@ -43,7 +43,8 @@ enum Command {
     Files,
     /// Builds an image.
     #[command(after_help = "Example:\n  \
-        adyton-image build --variant release --binary adyton-enclave --packages root/ --crates crates.txt --out image/")]
+        adyton-image build --variant release --binary adyton-enclave --entry entry.bin --packages root/ \
+        --crates crates.txt --out image/")]
     Build {
         /// Which image.
         #[arg(long, value_enum)]
@@ -51,6 +52,9 @@ enum Command {
         /// The statically linked binary.
         #[arg(long, value_name = "FILE")]
         binary: PathBuf,
+        /// The code before the kernel's entry.
+        #[arg(long, value_name = "FILE")]
+        entry: PathBuf,
         /// Folder in which the packages are unpacked.
         #[arg(long, value_name = "FOLDER")]
         packages: PathBuf,
@@ -174,6 +178,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Build {
             variant,
             binary,
+            entry,
             packages,
             crates,
             out,
@@ -185,6 +190,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
                     VariantArg::Simulated => Variant::Simulated,
                 },
                 binary: &binary,
+                entry: &entry,
                 packages: &packages,
                 crates: &crates,
             };

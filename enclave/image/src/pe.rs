@@ -1,21 +1,28 @@
-//! The unified kernel image: systemd's stub with our sections behind its own (PE/COFF specification, sections 3 and 4;
-//! UAPI.5, "Unified Kernel Image").
+//! Sections added to EFI programs (PE/COFF specification, sections 3 and 4): to systemd's stub for the unified kernel image
+//! (UAPI.5), to the kernel for what runs before it ([`entry`](crate::entry)).
 //!
-//! Only what a stub of systemd needs: its header has room for the entries, its sections stand in ascending order, and
-//! ours are read-only data. What measures the result is `host/measurement`, which shares no code with this.
+//! Only what these two files need: the header has room for the entries, and its sections stand in ascending order. What
+//! measures the result is `host/measurement`, which shares no code with this.
 
-/// A section of the unified image.
+/// A section to add.
 pub struct Section<'a> {
     /// Its name, at most eight bytes.
     pub name: &'a str,
     /// Its contents.
     pub contents: &'a [u8],
+    /// What firmware may do with it: [`READ_ONLY_DATA`] or [`READ_AND_EXECUTE`].
+    pub characteristics: u32,
 }
 
-const COFF_BYTES: usize = 24;
-const SECTION_BYTES: usize = 40;
 /// IMAGE_SCN_CNT_INITIALIZED_DATA | IMAGE_SCN_MEM_READ
-const READ_ONLY_DATA: u32 = 0x4000_0040;
+pub const READ_ONLY_DATA: u32 = 0x4000_0040;
+/// IMAGE_SCN_CNT_CODE | IMAGE_SCN_MEM_EXECUTE | IMAGE_SCN_MEM_READ
+pub const READ_AND_EXECUTE: u32 = 0x6000_0020;
+const COFF_BYTES: usize = 24;
+/// Bytes of an entry in the table of sections.
+pub(crate) const SECTION_BYTES: usize = 40;
+/// Of the optional header's directories: the one of signatures (section 3.4.3).
+const SIGNATURE_DIRECTORY: usize = 112 + 4 * 8;
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<usize> {
     Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?).into())
@@ -31,42 +38,108 @@ fn put(bytes: &mut [u8], at: usize, value: usize) -> Option<()> {
     Some(())
 }
 
-/// `stub` with `sections` added, in this order.
-///
-/// # Errors
-/// When the stub is not a PE image with room for the sections, or they are together over 4 GiB.
-pub fn unify(stub: &[u8], sections: &[Section<'_>]) -> Result<Vec<u8>, &'static str> {
-    join(stub, sections).ok_or("the stub is not a PE image with room for more sections")
+/// Where the parts of a program's header stand in its file.
+pub(crate) struct Header {
+    coff: usize,
+    optional: usize,
+    table: usize,
+    sections: usize,
+    /// Where the table of sections ends.
+    pub(crate) table_end: usize,
 }
 
-fn join(stub: &[u8], sections: &[Section<'_>]) -> Option<Vec<u8>> {
-    let coff = u32_at(stub, 0x3c)?;
-    (stub.get(..2)? == b"MZ" && stub.get(coff..coff + 4)? == b"PE\0\0").then_some(())?;
-    let count = u16_at(stub, coff + 6)?;
-    let optional = coff + COFF_BYTES;
-    let optional_bytes = u16_at(stub, coff + 20)?;
-    let section_alignment = u32_at(stub, optional + 32).filter(|size| size.is_power_of_two())?;
-    let file_alignment = u32_at(stub, optional + 36).filter(|size| size.is_power_of_two())?;
-    let header_bytes = u32_at(stub, optional + 60)?;
-    stub.get(..header_bytes)?;
-    let table = optional + optional_bytes;
-    (table + (count + sections.len()) * SECTION_BYTES <= header_bytes).then_some(())?;
+impl Header {
+    pub(crate) fn read(program: &[u8]) -> Option<Self> {
+        let coff = u32_at(program, 0x3c)?;
+        (program.get(..2)? == b"MZ" && program.get(coff..coff + 4)? == b"PE\0\0").then_some(())?;
+        let sections = u16_at(program, coff + 6)?;
+        let optional = coff + COFF_BYTES;
+        let table = optional + u16_at(program, coff + 20)?;
+        Some(Self {
+            coff,
+            optional,
+            table,
+            sections,
+            table_end: table + sections * SECTION_BYTES,
+        })
+    }
+
+    /// Address at which the program begins.
+    pub(crate) fn entry(&self, program: &[u8]) -> Option<usize> {
+        u32_at(program, self.optional + 16)
+    }
+
+    pub(crate) fn set_entry(&self, program: &mut [u8], address: usize) -> Option<()> {
+        put(program, self.optional + 16, address)
+    }
+
+    /// Where its signature stands and how long it is; `Some(None)` where it has none.
+    pub(crate) fn signature(&self, program: &[u8]) -> Option<Option<(usize, usize)>> {
+        let directory = self.optional + SIGNATURE_DIRECTORY;
+        if directory + 8 > self.table {
+            return Some(None);
+        }
+        let (at, bytes) = (u32_at(program, directory)?, u32_at(program, directory + 4)?);
+        Some((bytes > 0).then_some((at, bytes)))
+    }
+
+    pub(crate) fn remove_signature(&self, program: &mut [u8]) -> Option<()> {
+        let directory = self.optional + SIGNATURE_DIRECTORY;
+        put(program, directory, 0)?;
+        put(program, directory + 4, 0)
+    }
+
+    /// Address, length and place in the file of the last section, if it is called so.
+    pub(crate) fn last(&self, program: &[u8], name: &str) -> Option<(usize, usize, usize)> {
+        let entry = self.table_end.checked_sub(SECTION_BYTES)?;
+        let called = program.get(entry..entry + 8)?;
+        (called
+            .strip_prefix(name.as_bytes())?
+            .iter()
+            .all(|byte| *byte == 0))
+        .then_some(())?;
+        let field = |at| u32_at(program, entry + at);
+        Some((field(12)?, field(8)?, field(20)?))
+    }
+}
+
+/// `program` with `sections` added, in this order.
+///
+/// # Errors
+/// When it is not a PE image with room for the sections, or they are together over 4 GiB.
+pub fn join(program: &[u8], sections: &[Section<'_>]) -> Result<Vec<u8>, &'static str> {
+    joined(program, sections).ok_or("not a PE image with room for more sections")
+}
+
+fn joined(program: &[u8], sections: &[Section<'_>]) -> Option<Vec<u8>> {
+    let Header {
+        coff,
+        optional,
+        table,
+        sections: count,
+        table_end,
+    } = Header::read(program)?;
+    let section_alignment = u32_at(program, optional + 32).filter(|size| size.is_power_of_two())?;
+    let file_alignment = u32_at(program, optional + 36).filter(|size| size.is_power_of_two())?;
+    let header_bytes = u32_at(program, optional + 60)?;
+    program.get(..header_bytes)?;
+    (table_end + sections.len() * SECTION_BYTES <= header_bytes).then_some(())?;
 
     let mut next_address = 0;
     let mut first_contents = usize::MAX;
     for index in 0..count {
         let entry = table + index * SECTION_BYTES;
-        let end = u32_at(stub, entry + 12)?.checked_add(u32_at(stub, entry + 8)?)?;
+        let end = u32_at(program, entry + 12)?.checked_add(u32_at(program, entry + 8)?)?;
         next_address = end.max(next_address);
-        let (raw_bytes, raw_at) = (u32_at(stub, entry + 16)?, u32_at(stub, entry + 20)?);
+        let (raw_bytes, raw_at) = (u32_at(program, entry + 16)?, u32_at(program, entry + 20)?);
         if raw_bytes > 0 {
-            stub.get(raw_at..raw_at.checked_add(raw_bytes)?)?;
+            program.get(raw_at..raw_at.checked_add(raw_bytes)?)?;
             first_contents = first_contents.min(raw_at);
         }
     }
     (header_bytes <= first_contents).then_some(())?;
 
-    let mut image = stub.to_vec();
+    let mut image = program.to_vec();
     image.resize(image.len().next_multiple_of(file_alignment), 0);
     let mut added = 0;
     for (index, section) in sections.iter().enumerate() {
@@ -86,7 +159,7 @@ fn join(stub: &[u8], sections: &[Section<'_>]) -> Option<Vec<u8>> {
         put(&mut image, entry + 12, address)?;
         put(&mut image, entry + 16, raw_bytes)?;
         put(&mut image, entry + 20, contents_at)?;
-        put(&mut image, entry + 36, READ_ONLY_DATA as usize)?;
+        put(&mut image, entry + 36, section.characteristics as usize)?;
         next_address = address.checked_add(section.contents.len())?;
         added += raw_bytes;
     }
@@ -143,20 +216,23 @@ mod tests {
     #[test]
     fn sections_are_read_back_by_the_one_who_predicts_their_measurement() {
         let kernel = stub();
-        let image = unify(
+        let image = join(
             &stub(),
             &[
                 Section {
                     name: ".cmdline",
                     contents: b"panic=-1",
+                    characteristics: READ_ONLY_DATA,
                 },
                 Section {
                     name: ".initrd",
                     contents: &[7; 1000],
+                    characteristics: READ_ONLY_DATA,
                 },
                 Section {
                     name: ".linux",
                     contents: &kernel,
+                    characteristics: READ_ONLY_DATA,
                 },
             ],
         )
@@ -174,11 +250,12 @@ mod tests {
             .map(|_| Section {
                 name: ".x",
                 contents: b"",
+                characteristics: READ_ONLY_DATA,
             })
             .collect();
-        assert!(unify(&stub(), &many).is_err());
+        assert!(join(&stub(), &many).is_err());
         for length in 0..stub().len() {
-            assert!(unify(&stub()[..length], &many[..1]).is_err(), "{length}");
+            assert!(join(&stub()[..length], &many[..1]).is_err(), "{length}");
         }
     }
 }

@@ -94,36 +94,20 @@ pub struct Modules {
 #[serde(deny_unknown_fields)]
 pub struct CommandLine {
     common: Vec<String>,
-    direct: Vec<String>,
     release: Vec<String>,
     simulated: Vec<String>,
     forbidden: Vec<String>,
     forbidden_release: Vec<String>,
 }
 
-/// How the kernel is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Boot {
-    /// By QEMU, which gives kernel, initrd and command line to the firmware.
-    Direct,
-    /// From a disk, as the unified image.
-    Unified,
-}
-
 impl CommandLine {
-    /// The line of a variant for a way of starting it.
-    pub fn of(&self, variant: Variant, boot: Boot) -> String {
-        let direct = match boot {
-            Boot::Direct => self.direct.as_slice(),
-            Boot::Unified => &[],
-        };
+    /// The line of a variant.
+    pub fn of(&self, variant: Variant) -> String {
         let own = match variant {
             Variant::Release => &self.release,
             Variant::Simulated => &self.simulated,
         };
-        [self.common.as_slice(), direct, own.as_slice()]
-            .concat()
-            .join(" ")
+        [self.common.as_slice(), own.as_slice()].concat().join(" ")
     }
 
     /// Words of `line` that are forbidden in `variant`.
@@ -252,12 +236,9 @@ mod tests {
     fn the_policy_is_one_and_its_own_command_lines_pass() {
         let policy = Policy::of_this_version().expect("it parses");
         for variant in [Variant::Release, Variant::Simulated] {
-            for boot in [Boot::Direct, Boot::Unified] {
-                let line = policy.command_line.of(variant, boot);
-                assert_eq!(policy.command_line.forbidden_in(&line, variant), [""; 0]);
-                assert!(line.len() < 2048 && line.starts_with("rdinit=/init "));
-                assert_eq!(line.contains("acpi_no_static_ssdt"), boot == Boot::Direct);
-            }
+            let line = policy.command_line.of(variant);
+            assert_eq!(policy.command_line.forbidden_in(&line, variant), [""; 0]);
+            assert!(line.len() < 2048 && line.starts_with("rdinit=/init "));
         }
         for device in &policy.presented.pci_devices {
             let digits =

@@ -1,8 +1,8 @@
 //! The first process of the measured image, and the only one beside the engine.
 //!
 //! 1. [`system`]: mounts, modules, and settings of the kernel that cannot be taken back.
-//! 2. [`presented`], and [`clock`](system::check_clock): a device or an ACPI table with code that the image does not
-//!    know is refused, and a clock before the image's own time.
+//! 2. [`presented`], and [`clock`](system::check_clock): a device that the image does not know is refused, and a clock
+//!    before the image's own time.
 //! 3. [`supply`]: configuration and sealed model, from the host's disk into memory. Neither is trusted: the
 //!    configuration's digest is in the identity statement, the model is signed by its owner.
 //! 4. The engine starts as a child of its own: empty environment, one fixed command line, confined (`crate::confine`).

@@ -1,30 +1,15 @@
-//! What the host presents to the guest before anything of it is used: devices on the PCI bus, and ACPI tables with code.
+//! What the host presents to the guest before anything of it is used: devices on the PCI bus.
 //!
-//! Neither is measured where the kernel is booted directly. The image brings its own list of devices; another one is a
-//! fault, and so is a virtio device of the legacy kind, whose ids are not on the list. Of ACPI, tables that add code
-//! (SSDT) are not installed by the kernel when the command line says so, and their presence is a fault.
+//! They are not measured. The image brings its own list; another device is a fault, and so is a virtio device of the
+//! legacy kind, whose ids are not on the list. ACPI tables are replaced before the kernel starts (`enclave/entry`).
 
-use std::{
-    fs::{self, File},
-    io::{ErrorKind, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
-
-use rustix::fs::OFlags;
+use std::{fs, path::Path};
 
 use crate::error::{EnclaveError, Result};
 
 /// Where the image keeps its list: one `vendor:device` a line in hexadecimal, a star for each device of a vendor.
 const PCI_DEVICES: &str = "/pci-devices";
 const PCI_BUS: &str = "/sys/bus/pci/devices";
-/// The word of the command line by which the kernel installs no SSDT (kernel-parameters.txt). It is measured.
-const NO_SSDT: &str = "acpi_no_static_ssdt";
-/// What the kernel says of each table that the word kept out (ACPICA, `acpi_tb_parse_root_table`).
-const IGNORED: &str = "ACPI: Ignoring installation of SSDT";
-/// The kernel's log, one record a read (Documentation/ABI/testing/dev-kmsg).
-const KERNEL_LOG: &str = "/dev/kmsg";
-const RECORD_BYTES_MAX: usize = 8192;
 
 fn fault(what: &'static str) -> EnclaveError {
     EnclaveError::Init(what)
@@ -32,16 +17,8 @@ fn fault(what: &'static str) -> EnclaveError {
 
 /// Refuses what the image does not know.
 pub(super) fn check() -> Result<()> {
-    check_devices(Path::new(PCI_BUS), &read(PCI_DEVICES)?)?;
-    let command_line = read("/proc/cmdline")?;
-    if command_line.split_whitespace().any(|word| word == NO_SSDT) && log_has(IGNORED)? {
-        return Err(fault("the host adds an ACPI table with code"));
-    }
-    Ok(())
-}
-
-fn read(path: &str) -> Result<String> {
-    fs::read_to_string(path).map_err(|_| fault("a file of the image or of the kernel"))
+    let listed = fs::read_to_string(PCI_DEVICES).map_err(|_| fault("the image's list of devices"))?;
+    check_devices(Path::new(PCI_BUS), &listed)
 }
 
 /// Compares the bus with the list. A machine without PCI has no devices.
@@ -69,30 +46,6 @@ fn is_listed(vendor: &str, device: &str, listed: &str) -> bool {
         line.split_once(':')
             .is_some_and(|(v, d)| v == vendor && (d == device || d == "*"))
     })
-}
-
-/// Whether a record of the kernel's log has `text`. Records that were overwritten are passed over: those of the boot are
-/// the first, and the log holds many times as many.
-fn log_has(text: &str) -> Result<bool> {
-    let mut log = File::options()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(KERNEL_LOG)
-        .map_err(|_| fault("the kernel's log"))?;
-    let mut record = vec![0; RECORD_BYTES_MAX];
-    loop {
-        match log.read(&mut record) {
-            Ok(length) => {
-                let said = String::from_utf8_lossy(record.get(..length).unwrap_or_default());
-                if said.contains(text) {
-                    return Ok(true);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-            Err(_) => return Err(fault("the kernel's log")),
-        }
-    }
 }
 
 #[cfg(test)]
