@@ -3,8 +3,10 @@
 //! It looks and changes nothing. The root folder is an argument, so that tests show it other hosts.
 
 use std::{
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use measurement::{FIRMWARE_BYTES_MAX, snp, tdx};
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     confidential_vm::{Tee, config::ConfidentialVmConfig, machine::version},
     measure::read,
+    remote::config::RemoteConfig,
 };
 
 /// Bound of a file under /proc or /sys.
@@ -88,6 +91,23 @@ impl Doctor<'_> {
             }
         }
         checks
+    }
+
+    /// Looks at what a relay to a guest that others started needs. A connection is opened to it and closed again: one that
+    /// a relay holds already is not disturbed.
+    pub fn examine_remote(&self, remote: &RemoteConfig) -> Vec<Check> {
+        let waited = Duration::from_secs(remote.connect_seconds_max);
+        let connected = TcpStream::connect_timeout(&remote.address.into(), waited);
+        let guest = Check {
+            name: "guest",
+            passed: connected.is_ok(),
+            found: match &connected {
+                Ok(_) => format!("{} takes connections", remote.address),
+                Err(error) => format!("{}: {error}", remote.address),
+            },
+            mend: "start the machine, use its address in remote.address, and let this host reach its port 7001",
+        };
+        vec![guest, self.open_files()]
     }
 
     fn path(&self, path: &str) -> PathBuf {

@@ -78,12 +78,13 @@ enum Command {
     /// Looks at what this host has of what a confidential machine needs, and says how to mend what is missing.
     #[command(after_help = "Examples:\n  \
         adyton-host doctor --tee snp\n  \
-        adyton-host doctor --tee tdx --config host.toml --json | jq 'select(.outcome == \"fail\")'")]
+        adyton-host doctor --tee tdx --config host.toml --json | jq 'select(.outcome == \"fail\")'\n  \
+        adyton-host doctor --tee remote --config host.toml")]
     Doctor {
-        /// Kind of machine; both when left out.
+        /// Kind of machine; snp and tdx when left out.
         #[arg(long, env = "ADYTON_TEE", value_enum)]
         tee: Option<DoctorTee>,
-        /// Configuration file: also checks its firmware, huge pages and GPUs.
+        /// Configuration file: also checks its firmware, huge pages and GPUs; for remote, its guest.
         #[arg(long, env = "ADYTON_HOST_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
         /// One JSON object a line instead of words.
@@ -103,6 +104,8 @@ enum DoctorTee {
     Snp,
     /// Intel TDX.
     Tdx,
+    /// A machine that a cloud or another host started.
+    Remote,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -193,38 +196,46 @@ async fn main() -> ExitCode {
 /// Prints every check; fails when one did.
 fn examine(tee: Option<DoctorTee>, config: Option<&Path>, json: bool, root: &Path) -> Result<(), HostError> {
     let config = config.map(Config::load).transpose()?;
-    let machine = config.as_ref().map(Config::confidential_vm).transpose()?;
+    let is_remote = matches!(tee, Some(DoctorTee::Remote));
+    let machine = config
+        .as_ref()
+        .filter(|_| !is_remote)
+        .map(Config::confidential_vm)
+        .transpose()?;
     let qemu = machine.map_or(Path::new("/usr/bin/qemu-system-x86_64"), |machine| &machine.qemu);
     let doctor = Doctor {
         root,
         qemu: doctor::ask_qemu(qemu),
         machine,
     };
-    let tees = match tee {
-        Some(DoctorTee::Snp) => vec![confidential_vm::Tee::Snp],
-        Some(DoctorTee::Tdx) => vec![confidential_vm::Tee::Tdx],
-        None => vec![confidential_vm::Tee::Snp, confidential_vm::Tee::Tdx],
+    let examined = |tee: confidential_vm::Tee| (tee.as_str(), doctor.examine(tee));
+    let examined = match (tee, &config) {
+        (Some(DoctorTee::Snp), _) => vec![examined(confidential_vm::Tee::Snp)],
+        (Some(DoctorTee::Tdx), _) => vec![examined(confidential_vm::Tee::Tdx)],
+        (Some(DoctorTee::Remote), Some(config)) => vec![("remote", doctor.examine_remote(config.remote()?))],
+        (Some(DoctorTee::Remote), None) => {
+            return Err(HostError::Config(
+                "--tee remote needs --config, which names the guest".to_owned(),
+            ));
+        }
+        (None, _) => [confidential_vm::Tee::Snp, confidential_vm::Tee::Tdx]
+            .map(examined)
+            .into(),
     };
     let mut unfit = Vec::new();
-    for tee in tees {
-        let checks = doctor.examine(tee);
+    for (tee, checks) in examined {
         for check in &checks {
             if json {
                 let mut line = check.json();
-                line["tee"] = tee.as_str().into();
+                line["tee"] = tee.into();
                 println!("{line}");
             } else {
-                println!("{}  {}", tee.as_str(), check.line());
+                println!("{tee}  {}", check.line());
             }
         }
         let failed = checks.iter().filter(|check| !check.passed).count();
         if failed > 0 {
-            unfit.push(format!(
-                "{} of {} checks failed for {}",
-                failed,
-                checks.len(),
-                tee.as_str()
-            ));
+            unfit.push(format!("{failed} of {} checks failed for {tee}", checks.len()));
         }
     }
     if unfit.is_empty() {

@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use host::{
     confidential_vm::{Tee, config::ConfidentialVmConfig},
     doctor::{Check, Doctor},
+    remote::config::RemoteConfig,
 };
 
 const QEMU: &str = "QEMU emulator version 10.1.0 (Debian)";
@@ -125,6 +126,25 @@ fn what_is_missing_is_what_fails() {
         failures(host.path(), Tee::Snp, QEMU),
         ["open files", "locked memory"]
     );
+}
+
+#[test]
+fn a_guest_that_takes_connections_passes_and_one_that_does_not_is_named() {
+    let host = complete();
+    let doctor = Doctor {
+        root: host.path(),
+        qemu: None,
+        machine: None,
+    };
+    let guest = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = guest.local_addr().expect("bound");
+    let remote: RemoteConfig = toml::from_str(&format!("address = \"{address}\"\n")).expect("valid");
+    assert!(doctor.examine_remote(&remote).iter().all(|check| check.passed));
+    drop(guest);
+    let failed = doctor.examine_remote(&remote);
+    let failed: Vec<_> = failed.iter().filter(|check| !check.passed).collect();
+    assert_eq!(failed.len(), 1);
+    assert!(failed[0].name == "guest" && failed[0].found.contains(&address.to_string()));
 }
 
 #[test]
