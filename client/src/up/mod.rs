@@ -91,7 +91,10 @@ async fn start_and_serve(
     });
     let (_stop, stopped) = watch::channel(false);
     let serving = proxy::serve(listener, relay, output, stopped);
-    output.result(&instructions(&document, state.root()), &document)?;
+    output.result(
+        &instructions(&document, state.root(), deployment.embeds),
+        &document,
+    )?;
     // Last: whoever waits for this file finds everything that was printed.
     if let Some(path) = &up.ready_file {
         private_file::write(path, text.as_bytes(), SECRET_MODE)?;
@@ -129,10 +132,32 @@ fn run_document(deployment: &Deployment, state: &StateDir, running: &[Process], 
     })
 }
 
-fn instructions(document: &Value, root: &Path) -> String {
+fn instructions(document: &Value, root: &Path, embeds: bool) -> String {
     let text = |key: &str| document[key].as_str().unwrap_or_default().to_owned();
     let (base, model, token) = (text("base_url"), text("model"), text("token_file"));
+    let config = root.join("config/client.toml").display().to_string();
     let question = "What does remote attestation prove?";
+    let (route, body, python, chat) = match embeds {
+        true => (
+            "embeddings",
+            format!("{{\"model\": \"{model}\", \"input\": [\"{question}\"]}}"),
+            format!(
+                "print(client.embeddings.create(model=\"{model}\", input=[\"{question}\"]).data[0].embedding)"
+            ),
+            String::new(),
+        ),
+        false => (
+            "chat/completions",
+            format!(
+                "{{\"model\": \"{model}\", \"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"{question}\"}}]}}"
+            ),
+            format!(
+                "messages = [{{\"role\": \"user\", \"content\": \"{question}\"}}]
+print(client.chat.completions.create(model=\"{model}\", messages=messages).choices[0].message.content)"
+            ),
+            format!("adyton --config {config} chat \"{question}\"\n"),
+        ),
+    };
     format!(
         "
   {STRONG}Base URL{STRONG:#}   {base}   {NOTICE}SIMULATED{NOTICE:#}
@@ -141,20 +166,39 @@ fn instructions(document: &Value, root: &Path) -> String {
   {STRONG}Stop{STRONG:#}       Ctrl-C, or kill {pid}
 
 {FAINT}# curl{FAINT:#}
-curl -N {base}/chat/completions -H 'content-type: application/json' \\
-  -d '{{\"model\": \"{model}\", \"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"{question}\"}}]}}'
+curl -N {base}/{route} -H 'content-type: application/json' \\
+  -d '{body}'
 
 {FAINT}# Python: pip install openai{FAINT:#}
 from openai import OpenAI
 client = OpenAI(base_url=\"{base}\", api_key=open(\"{token}\").read().strip())
-messages = [{{\"role\": \"user\", \"content\": \"{question}\"}}]
-print(client.chat.completions.create(model=\"{model}\", messages=messages).choices[0].message.content)
+{python}
 
 {FAINT}# this command{FAINT:#}
 adyton --config {config} verify --explain
-adyton --config {config} chat \"{question}\"
-",
+{chat}",
         pid = std::process::id(),
-        config = root.join("config/client.toml").display(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_ask_for_what_the_model_answers_with() {
+        let document = json!({
+            "base_url": "http://127.0.0.1:8080/v1", "model": "m", "token_file": "/state/token",
+        });
+        let shown = |embeds| instructions(&document, Path::new("/state"), embeds);
+        let (chat, embeddings) = (shown(false), shown(true));
+        assert!(chat.contains("/v1/chat/completions -H") && chat.contains("client.toml chat \""));
+        assert!(embeddings.contains("/v1/embeddings -H") && embeddings.contains("client.embeddings.create("));
+        assert!(!embeddings.contains("chat") && !chat.contains("embeddings"));
+        for body in [&chat, &embeddings] {
+            let line = body.lines().find_map(|line| line.trim().strip_prefix("-d '"));
+            let json = line.and_then(|line| line.strip_suffix('\''));
+            serde_json::from_str::<Value>(json.expect("a body")).expect("JSON");
+        }
+    }
 }

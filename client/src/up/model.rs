@@ -34,6 +34,8 @@ const SAMPLE_IN_TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sam
 const SAMPLE_VARIABLE: &str = "ADYTON_SAMPLE_MODEL";
 /// The sample model's id.
 const SAMPLE_ID: &str = "sample";
+/// What an embedding model has beside its weights (sentence-transformers).
+const MODULES: &str = "modules.json";
 /// Longest model id (bytes).
 const ID_BYTES_MAX: usize = 128;
 /// What is remembered (bytes).
@@ -55,6 +57,8 @@ pub struct SealedModel {
     pub model_id: String,
     /// Its folder.
     pub folder: PathBuf,
+    /// It answers with embeddings: what its examples ask for.
+    pub embeds: bool,
     version: u64,
     reused: bool,
 }
@@ -95,6 +99,7 @@ pub async fn prepare(
     } else {
         SAMPLE_ID.to_owned()
     };
+    let embeds = source.join(MODULES).is_file();
     let sealed = state
         .path("models")
         .join(format!("{}.sealed", model_id.replace(['/', ':'], "-")));
@@ -149,6 +154,7 @@ pub async fn prepare(
         return Ok(SealedModel {
             model_id,
             folder: sealed,
+            embeds,
             version: earlier.version,
             reused: true,
         });
@@ -184,6 +190,7 @@ pub async fn prepare(
     Ok(SealedModel {
         model_id,
         folder: sealed,
+        embeds,
         version,
         reused: false,
     })

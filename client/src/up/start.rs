@@ -52,6 +52,8 @@ pub struct Deployment {
     pub assurance: Assurance,
     /// The model's id.
     pub model_id: String,
+    /// It answers with embeddings, not with text.
+    pub embeds: bool,
     /// The demo token.
     pub token_file: PathBuf,
     /// The host's relay.
@@ -113,6 +115,7 @@ pub async fn start(
         session,
         assurance,
         model_id: sealed.model_id,
+        embeds: sealed.embeds,
         token_file,
         host_url,
         host_ops_url: format!("http://{}", host.ops),
