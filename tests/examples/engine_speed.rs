@@ -87,7 +87,7 @@ fn report(format: &str, document: &Value, ours: Speed, theirs: Speed) {
             .unwrap_or(f64::NAN)
     };
     let peak = number(if format == "bf16" {
-        "/machine/peak_gop_per_second/f32"
+        "/machine/peak_gop_per_second/bf16"
     } else {
         "/machine/peak_gop_per_second/bytes"
     });
@@ -159,28 +159,22 @@ fn speed(document: &Value) -> Speed {
 fn llama(file: &Path, threads: u64) -> Speed {
     let mut speed = Speed::default();
     if let Some(program) = env::var_os("LLAMA_BENCH") {
-        let output = Command::new(program)
-            .arg("-m")
-            .arg(file)
-            .args([
-                "-p",
-                &PROMPT_TOKENS.to_string(),
-                "-n",
-                &COMPLETION_TOKENS.to_string(),
-            ])
-            .args(["-t", &threads.to_string(), "-r", "1", "-o", "json"])
-            .stderr(Stdio::null())
-            .output()
-            .expect("LLAMA_BENCH starts");
-        let runs: Value = serde_json::from_slice(&output.stdout).expect("llama-bench prints JSON");
-        for run in runs.as_array().into_iter().flatten() {
-            let rate = run["avg_ts"].as_f64().unwrap_or_default();
-            if run["n_gen"] == 0 {
-                speed.prefill = rate;
-            } else {
-                speed.decode = rate;
-            }
-        }
+        // Tokens are decoded behind the prompt, as ours are.
+        let rate = |prompt: usize, completion: usize, behind: usize| {
+            let output = Command::new(&program)
+                .arg("-m")
+                .arg(file)
+                .args(["-p", &prompt.to_string(), "-n", &completion.to_string()])
+                .args(["-d", &behind.to_string(), "-t", &threads.to_string()])
+                .args(["-r", "1", "-o", "json"])
+                .stderr(Stdio::null())
+                .output()
+                .expect("LLAMA_BENCH starts");
+            let runs: Value = serde_json::from_slice(&output.stdout).expect("llama-bench prints JSON");
+            runs[0]["avg_ts"].as_f64().unwrap_or_default()
+        };
+        speed.prefill = rate(PROMPT_TOKENS, 0, 0);
+        speed.decode = rate(0, COMPLETION_TOKENS, PROMPT_TOKENS);
     }
     if let Some(program) = env::var_os("LLAMA_SERVER") {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))

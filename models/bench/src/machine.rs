@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use kernels::{Isa, Pool};
+use kernels::{Format, Isa, Pool};
 
 /// Larger than any cache of these machines.
 const BYTES: usize = 1 << 30;
@@ -29,9 +29,9 @@ impl Machine {
         }
     }
 
-    /// Operations per second of all threads on registers, in units of 10^9: of bytes for quantised weights, of f32.
-    pub(crate) fn peak(&self, quantised: bool) -> f64 {
-        self.isa.peak(quantised) * self.threads as f64
+    /// Operations per second of all threads on registers, in units of 10^9, on what products with `format` compute in.
+    pub(crate) fn peak(&self, format: Format) -> f64 {
+        self.isa.peak(format) * self.threads as f64
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Instant;
 use anstyle::{AnsiColor, Style};
 use clap::Parser;
 use inference::{InferenceError, Model, ModelFiles};
+use kernels::Format;
 use serde_json::{Value, json};
 
 use crate::machine::Machine;
@@ -280,9 +281,10 @@ impl Report {
         )?;
         writeln!(
             out,
-            "         reads {reading:.1} GB/s; computes {:.0} Gop/s on bytes, {:.0} on f32",
-            self.machine.peak(true),
-            self.machine.peak(false)
+            "         reads {reading:.1} GB/s; computes {:.0} Gop/s on bytes, {:.0} on bf16, {:.0} on f32",
+            self.machine.peak(Format::Q8_0),
+            self.machine.peak(Format::Bf16),
+            self.machine.peak(Format::F32)
         )?;
         writeln!(
             out,
@@ -324,7 +326,11 @@ impl Report {
         json!({
             "machine": {
                 "processor": processor, "threads": threads, "isa": isa.name(), "reading_gb_per_second": reading,
-                "peak_gop_per_second": { "bytes": self.machine.peak(true), "f32": self.machine.peak(false) },
+                "peak_gop_per_second": {
+                    "bytes": self.machine.peak(Format::Q8_0),
+                    "bf16": self.machine.peak(Format::Bf16),
+                    "f32": self.machine.peak(Format::F32),
+                },
             },
             "model": { "name": self.name, "weight_bytes": self.weight_bytes, "load_seconds": self.load_seconds },
             "speeds": self.speeds.iter().map(|speed| json!({

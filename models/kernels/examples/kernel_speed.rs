@@ -5,7 +5,7 @@
 //! First what bounds them: bytes per second of reading a large buffer, and operations per second of the
 //! instructions on registers. Then each format with each instruction set: one row (decoding) as a fraction of the
 //! first and in weights per second, which formats of different size are compared by, and 512 rows (prefill) as a fraction
-//! of the second: of f32, or of bytes where activations are rounded to them. Times are the best of many short runs, or those that the
+//! of the second: of the numbers that the products are computed in. Times are the best of many short runs, or those that the
 //! thread had a core, so that they mean something on a machine that does other work too.
 
 #![allow(clippy::print_stdout, reason = "it speaks to a person")]
@@ -50,7 +50,7 @@ fn main() {
             }
             let (few, read) = one_row(format, isa, &pool);
             let many = many_rows(format, isa, &pool);
-            let peak = isa.peak(format.rounds_activations()) * threads as f64;
+            let peak = isa.peak(format) * threads as f64;
             let name = format!("{format:?}");
             println!(
                 "{name:7} {:7} {few:10.1} {:11.0}% {:12.2} {many:17.0} {:8.0}%",

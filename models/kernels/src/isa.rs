@@ -17,7 +17,12 @@ use crate::tiles::hardware::Hardware;
 
 /// Instructions to use. A value exists only on CPUs that have them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Isa(Kind, TileSource);
+pub struct Isa {
+    kind: Kind,
+    tiles: TileSource,
+    /// Products with bf16 take it two at a time (AVX512_BF16, or a model of it).
+    pairs: bool,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Kind {
@@ -26,6 +31,8 @@ enum Kind {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
 }
 
 /// Work that is written once for every [`Simd`]; `run` must be `inline(always)`.
@@ -37,7 +44,18 @@ pub(crate) trait Kernel {
 impl Isa {
     /// No instructions beyond the architecture's baseline: the reference, slow.
     pub fn scalar() -> Self {
-        Self(Kind::Scalar, TileSource::None)
+        Self::of(Kind::Scalar)
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            tiles: TileSource::None,
+            #[cfg(target_arch = "x86_64")]
+            pairs: kind == Kind::Avx512Bf16,
+            #[cfg(not(target_arch = "x86_64"))]
+            pairs: false,
+        }
     }
 
     /// The fastest that this CPU has.
@@ -52,16 +70,17 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Avx2::is_available().then_some(Kind::Avx2),
             #[cfg(target_arch = "x86_64")]
-            Avx512::is_available().then_some(Kind::Avx512),
+            Avx512::<false>::is_available().then_some(Kind::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            Avx512::<true>::is_available().then_some(Kind::Avx512Bf16),
         ];
-        let mut all: Vec<_> = kinds
-            .into_iter()
-            .flatten()
-            .map(|kind| Self(kind, TileSource::None))
-            .collect();
+        let mut all: Vec<_> = kinds.into_iter().flatten().map(Self::of).collect();
         #[cfg(target_arch = "x86_64")]
-        if Avx512::is_available() && Hardware::is_available() {
-            all.push(Self(Kind::Avx512, TileSource::Hardware));
+        if Avx512::<false>::is_available() && Hardware::is_available() {
+            all.push(Self {
+                tiles: TileSource::Hardware,
+                ..Self::of(Kind::Avx512)
+            });
         }
         all
     }
@@ -69,7 +88,17 @@ impl Isa {
     /// These instructions with a model of tiles in plain arithmetic: what AMX would compute, slowly. For tests.
     #[must_use]
     pub fn with_tile_model(self) -> Self {
-        Self(self.0, TileSource::Model)
+        Self {
+            tiles: TileSource::Model,
+            ..self
+        }
+    }
+
+    /// These instructions with bf16 taken two at a time, as AVX512_BF16 does, in plain multiplications and additions. For
+    /// tests.
+    #[must_use]
+    pub fn with_pair_model(self) -> Self {
+        Self { pairs: true, ..self }
     }
 
     /// The available one of that name, see [`Self::name`].
@@ -77,15 +106,18 @@ impl Isa {
         Self::all_available().into_iter().find(|isa| isa.name() == name)
     }
 
-    /// `scalar`, `avx2`, `avx512`, `amx`; with a model of tiles `amx-model`.
+    /// `scalar`, `avx2`, `avx512`, `avx512-bf16`, `amx`; with a model of tiles `amx-model`, of pairs `bf16-model`.
     pub fn name(self) -> &'static str {
-        match self.1 {
+        match self.tiles {
             TileSource::None => {}
             TileSource::Model => return "amx-model",
             #[cfg(target_arch = "x86_64")]
             TileSource::Hardware => return "amx",
         }
-        match self.0 {
+        match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => "avx512-bf16",
+            _ if self.pairs => "bf16-model",
             Kind::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
@@ -96,19 +128,27 @@ impl Isa {
 
     /// Whether products use tiles.
     pub(crate) fn tiles(self) -> TileSource {
-        self.1
+        self.tiles
+    }
+
+    /// Whether products with bf16 take it two at a time.
+    pub(crate) fn pairs(self) -> bool {
+        self.pairs
     }
 
     /// Runs `kernel` compiled for these instructions.
     pub(crate) fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
-        match self.0 {
+        match self.kind {
             Kind::Scalar => kernel.run(Scalar),
             // SAFETY: `all_available`, the only constructor of this kind, asked the CPU.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => unsafe { Avx2::run(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => unsafe { Avx512::run(kernel) },
+            Kind::Avx512 => unsafe { Avx512::<false>::run(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => unsafe { Avx512::<true>::run(kernel) },
         }
     }
 }

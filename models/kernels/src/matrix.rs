@@ -4,7 +4,8 @@
 //! 2. [`Matrix::multiply`] brings activations into the form that the formats need (`activations`), once
 //! 3. each thread computes its own outputs, always all inputs of them (`quantised`, `dense`, `mxfp4`)
 //!
-//! The result of a row does not depend on the rows beside it, on the number of threads, or on the instructions.
+//! The result of a row does not depend on the rows beside it or on the number of threads, and but for bf16, which some CPUs
+//! multiply themselves, not on the instructions.
 
 mod activations;
 mod dense;
@@ -139,7 +140,8 @@ impl Matrix {
     /// `out = x W^T` for `rows` rows: `x` has `rows * inputs` elements, `out` `rows * outputs`.
     ///
     /// Weights of Q formats are multiplied with activations that are rounded to 8 bits for the purpose (see
-    /// `activations`), weights of bf16 on AMX with activations rounded to bf16; otherwise products and sums are f32.
+    /// `activations`), weights of bf16 on AMX and with AVX512_BF16 with activations rounded to bf16; otherwise products and
+    /// sums are f32.
     ///
     /// # Errors
     /// A length differs from that.
@@ -173,6 +175,9 @@ impl Matrix {
                 }
                 Form::Dense if activations.dense.groups.is_empty() => {
                     activations.dense = Dense::new(x, self.inputs, self.isa.dispatch(RowsDense), pool);
+                }
+                Form::Pairs if activations.pairs.groups.is_empty() => {
+                    activations.pairs = Dense::new(x, self.inputs, self.isa.dispatch(RowsDense), pool);
                 }
                 Form::Narrow if activations.narrow.is_empty() => {
                     activations.narrow = Narrow::new(x, self.inputs, self.isa, pool);
@@ -352,6 +357,11 @@ impl Segment {
             Memory::Halves(memory) => {
                 let panels = Panels::new(memory, self, range);
                 match isa.tiles() {
+                    TileSource::None if isa.pairs() => isa.dispatch(dense::Product::<dense::Bf16Pairs> {
+                        panels,
+                        x: &x.pairs,
+                        out,
+                    }),
                     TileSource::None => isa.dispatch(dense::Product::<dense::Bf16> {
                         panels,
                         x: &x.dense,
@@ -372,6 +382,7 @@ enum Form {
     Per32,
     Per256,
     Dense,
+    Pairs,
     Narrow,
 }
 
@@ -381,6 +392,7 @@ impl Form {
             Format::Q8_0 | Format::Q4_0 => Self::Per32,
             Format::Q4K | Format::Q5K | Format::Q6K => Self::Per256,
             Format::Bf16 if isa.tiles() != TileSource::None => Self::Narrow,
+            Format::Bf16 if isa.pairs() => Self::Pairs,
             Format::F32 | Format::F16 | Format::Bf16 | Format::Mxfp4 => Self::Dense,
         }
     }

@@ -110,6 +110,21 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Adds to each lane the products of its pair with two numbers.
     fn dot_pairs(self, sum: Self::I, pairs: Self::P, x: [i16; 2]) -> Self::I;
 
+    /// Adds to each lane the products of its pair of bf16 with two, the first in the low half of `x`: the second product
+    /// first, each rounded as it is added. The instruction (VDPBF16PS) takes subnormals as zeros; this does not.
+    #[inline(always)]
+    fn dot_bf16(self, sum: Self::F, pairs: &[u16; 2 * LANES], x: u32) -> Self::F {
+        dot_widened(self, sum, pairs, x)
+    }
+
     /// Asks for the cache line `bytes` beyond the start of `near`; never faults.
     fn prefetch<T>(self, near: &[T], bytes: usize);
+}
+
+/// [`Simd::dot_bf16`] where there is no instruction for it.
+#[inline(always)]
+pub(crate) fn dot_widened<S: Simd>(s: S, sum: S::F, pairs: &[u16; 2 * LANES], x: u32) -> S::F {
+    let (first, second) = s.load_bf16_pairs(pairs);
+    let sum = s.fma(s.splat(f32::from_bits(x & 0xffff_0000)), second, sum);
+    s.fma(s.splat(f32::from_bits(x << 16)), first, sum)
 }

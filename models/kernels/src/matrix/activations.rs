@@ -5,7 +5,7 @@
 //! number is at most 1/254 of the largest of its group. A group with a number that is none, or an infinity, has
 //! the scale NaN, and so have the results that use it; a group below 1e-30 throughout counts as zeros.
 
-use super::narrow::Narrow;
+use super::narrow::{Narrow, round};
 use crate::isa::{Isa, Kernel};
 use crate::pool::Pool;
 use crate::simd::{LANES, Simd};
@@ -21,7 +21,8 @@ pub(super) const ELEMENTS_TO_SHARE: usize = 1 << 15;
 pub(super) struct Activations {
     pub(super) per_32: Quantised,
     pub(super) per_256: Quantised,
-    pub(super) dense: Dense,
+    pub(super) dense: Dense<f32>,
+    pub(super) pairs: Dense<u32>,
     pub(super) narrow: Narrow,
 }
 
@@ -80,14 +81,39 @@ impl Group {
     }
 }
 
-/// f32 in groups of rows; within a group, the first input of every row, then the second, and so on.
+/// Rows in groups; within a group, the first element of every row, then the second, and so on. An element is an input
+/// (f32), or two inputs in bf16, the first in the low half (u32).
 #[derive(Default)]
-pub(super) struct Dense {
+pub(super) struct Dense<X> {
     /// Inputs, made even.
     pub(super) inputs: usize,
-    pub(super) values: Vec<f32>,
+    pub(super) values: Vec<X>,
     /// First row and number of rows of each group.
     pub(super) groups: Vec<(usize, usize)>,
+}
+
+/// An element of [`Dense`].
+pub(super) trait Element: Copy + Default + Send {
+    /// Inputs in it.
+    const INPUTS: usize;
+    /// From an input, and the one behind it, if there is one.
+    fn of(x: f32, next: Option<f32>) -> Self;
+}
+
+impl Element for f32 {
+    const INPUTS: usize = 1;
+    #[inline(always)]
+    fn of(x: f32, _: Option<f32>) -> Self {
+        x
+    }
+}
+
+impl Element for u32 {
+    const INPUTS: usize = 2;
+    #[inline(always)]
+    fn of(x: f32, next: Option<f32>) -> Self {
+        u32::from(round(x)) | u32::from(round(next.unwrap_or_default())) << 16
+    }
 }
 
 impl Quantised {
@@ -263,25 +289,27 @@ fn quantise_group<S: Simd>(s: S, x: &[f32], stride: usize, quads: &mut [[i8; 4]]
     scale
 }
 
-impl Dense {
+impl<X: Element> Dense<X> {
     /// Groups of at most `rows_max` rows, each a power of two or `rows_max`.
     pub(super) fn new(x: &[f32], inputs: usize, rows_max: usize, pool: &Pool) -> Self {
         let rows = x.len() / inputs;
         let padded = inputs.next_multiple_of(2);
-        let mut values = vec![0.0; rows * padded];
+        let elements = padded / X::INPUTS;
+        let mut values = vec![X::default(); rows * elements];
         let groups = row_groups(rows, rows_max);
         let mut pieces = Vec::with_capacity(groups.len());
         let mut rest = values.as_mut_slice();
         for (first, count) in &groups {
-            let (piece, after) = rest.split_at_mut(count * padded);
+            let (piece, after) = rest.split_at_mut(count * elements);
             pieces.push((&x[first * inputs..][..count * inputs], piece));
             rest = after;
         }
-        let interleave = |(x, piece): (&[f32], &mut [f32])| {
+        let interleave = |(x, piece): (&[f32], &mut [X])| {
             let count = x.len() / inputs;
-            for (input, values) in piece.chunks_exact_mut(count).take(inputs).enumerate() {
-                for (value, x) in values.iter_mut().zip(x[input..].iter().step_by(inputs)) {
-                    *value = *x;
+            let starts = (0..inputs).step_by(X::INPUTS);
+            for (start, values) in starts.zip(piece.chunks_exact_mut(count)) {
+                for (value, x) in values.iter_mut().zip(x.chunks_exact(inputs)) {
+                    *value = X::of(x[start], x.get(start + 1).copied());
                 }
             }
         };

@@ -1,7 +1,10 @@
 //! Products with f32, f16 and bf16: the weights are widened, which is exact, and `sum = fma(x, w, sum)` over the
 //! inputs in order. The arithmetic is the same for one row and for many, and on every CPU.
+//!
+//! Where the CPU multiplies bf16 itself (AVX512_BF16), activations are rounded to it, to the nearest, ties to even, and an
+//! instruction adds the products of two inputs, the second first. That is the same for one row and for many, too.
 
-use super::activations::Dense;
+use super::activations::{Dense, Element};
 use super::{Columns, PREFETCH_BYTES, Panels};
 use crate::isa::Kernel;
 use crate::simd::{LANES, Simd};
@@ -9,47 +12,124 @@ use crate::simd::{LANES, Simd};
 /// Inputs at a time when there are many rows: their weights stay in the nearest cache for all rows.
 const CHUNK_INPUTS: usize = 256;
 
-/// How weights of one panel are read: two inputs of sixteen outputs at a time.
+/// How weights of one panel are multiplied: two inputs of sixteen outputs at a time. Without closures: those would not be
+/// compiled for the instructions.
 pub(super) trait Weights {
-    type Element: Copy + Sync;
-    fn load<S: Simd>(s: S, two: &[Self::Element; 2 * LANES]) -> [S::F; 2];
+    type Weight: Copy + Sync;
+    type X: Element;
+
+    /// Adds the products of two inputs of `R` rows with `C` panels; `x` has them row by row, for each element.
+    fn add<S: Simd, const R: usize, const C: usize>(
+        s: S,
+        two: [&[Self::Weight; 2 * LANES]; C],
+        x: &[Self::X],
+        sums: &mut [[S::F; C]; R],
+    );
 }
 
 pub(super) struct F32;
 pub(super) struct F16;
 pub(super) struct Bf16;
+pub(super) struct Bf16Pairs;
+
+/// Adds the products with two inputs of `C` panels that were widened.
+#[inline(always)]
+fn add_widened<S: Simd, const R: usize, const C: usize>(
+    s: S,
+    two: [[S::F; 2]; C],
+    x: &[f32],
+    sums: &mut [[S::F; C]; R],
+) {
+    for (half, x) in x.as_chunks::<R>().0.iter().enumerate() {
+        for r in 0..R {
+            let x = s.splat(x[r]);
+            for c in 0..C {
+                sums[r][c] = s.fma(x, two[c][half], sums[r][c]);
+            }
+        }
+    }
+}
 
 impl Weights for F32 {
-    type Element = f32;
+    type Weight = f32;
+    type X = f32;
     #[inline(always)]
-    fn load<S: Simd>(s: S, two: &[f32; 2 * LANES]) -> [S::F; 2] {
-        let (halves, _) = two.as_chunks::<LANES>();
-        [s.load(&halves[0]), s.load(&halves[1])]
+    fn add<S: Simd, const R: usize, const C: usize>(
+        s: S,
+        two: [&[f32; 2 * LANES]; C],
+        x: &[f32],
+        sums: &mut [[S::F; C]; R],
+    ) {
+        let mut widened = [[s.splat(0.0); 2]; C];
+        for c in 0..C {
+            let (halves, _) = two[c].as_chunks::<LANES>();
+            widened[c] = [s.load(&halves[0]), s.load(&halves[1])];
+        }
+        add_widened(s, widened, x, sums);
     }
 }
 
 impl Weights for F16 {
-    type Element = u16;
+    type Weight = u16;
+    type X = f32;
     #[inline(always)]
-    fn load<S: Simd>(s: S, two: &[u16; 2 * LANES]) -> [S::F; 2] {
-        let (halves, _) = two.as_chunks::<LANES>();
-        [s.load_f16(&halves[0]), s.load_f16(&halves[1])]
+    fn add<S: Simd, const R: usize, const C: usize>(
+        s: S,
+        two: [&[u16; 2 * LANES]; C],
+        x: &[f32],
+        sums: &mut [[S::F; C]; R],
+    ) {
+        let mut widened = [[s.splat(0.0); 2]; C];
+        for c in 0..C {
+            let (halves, _) = two[c].as_chunks::<LANES>();
+            widened[c] = [s.load_f16(&halves[0]), s.load_f16(&halves[1])];
+        }
+        add_widened(s, widened, x, sums);
     }
 }
 
 impl Weights for Bf16 {
-    type Element = u16;
+    type Weight = u16;
+    type X = f32;
     #[inline(always)]
-    fn load<S: Simd>(s: S, two: &[u16; 2 * LANES]) -> [S::F; 2] {
-        let (first, second) = s.load_bf16_pairs(two);
-        [first, second]
+    fn add<S: Simd, const R: usize, const C: usize>(
+        s: S,
+        two: [&[u16; 2 * LANES]; C],
+        x: &[f32],
+        sums: &mut [[S::F; C]; R],
+    ) {
+        let mut widened = [[s.splat(0.0); 2]; C];
+        for c in 0..C {
+            let (first, second) = s.load_bf16_pairs(two[c]);
+            widened[c] = [first, second];
+        }
+        add_widened(s, widened, x, sums);
+    }
+}
+
+impl Weights for Bf16Pairs {
+    type Weight = u16;
+    type X = u32;
+    #[inline(always)]
+    fn add<S: Simd, const R: usize, const C: usize>(
+        s: S,
+        two: [&[u16; 2 * LANES]; C],
+        x: &[u32],
+        sums: &mut [[S::F; C]; R],
+    ) {
+        let (rows, _) = x.as_chunks::<R>();
+        for r in 0..R {
+            for c in 0..C {
+                sums[r][c] = s.dot_bf16(sums[r][c], two[c], rows[0][r]);
+            }
+        }
     }
 }
 
 /// The product of `x` with some panels of one part.
 pub(super) struct Product<'a, 'out, W: Weights> {
-    pub(super) panels: Panels<'a, W::Element>,
-    pub(super) x: &'a Dense,
+    pub(super) panels: Panels<'a, W::Weight>,
+    pub(super) x: &'a Dense<W::X>,
     pub(super) out: &'a mut Columns<'out>,
 }
 
@@ -59,7 +139,8 @@ impl<W: Weights> Kernel for Product<'_, '_, W> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let inputs = self.x.inputs;
-        let rows = self.x.values.len() / inputs;
+        let elements = inputs / W::X::INPUTS;
+        let rows = self.x.values.len() / elements;
         let read_once = self.x.groups.len() == 1;
         let chunk = if read_once { inputs } else { CHUNK_INPUTS };
         // Sums between chunks, by panel, then by row.
@@ -75,8 +156,8 @@ impl<W: Weights> Kernel for Product<'_, '_, W> {
                 };
                 let sums = &mut sums[panel * rows..(panel + together) * rows];
                 for (first, count) in &self.x.groups {
-                    let x = &self.x.values[first * inputs..][..count * inputs];
-                    let x = &x[part.start * count..part.end * count];
+                    let x = &self.x.values[first * elements..][..count * elements];
+                    let x = &x[part.start / W::X::INPUTS * count..part.end / W::X::INPUTS * count];
                     let weights = |panel| &self.panels.get(panel)[part.start * LANES..part.end * LANES];
                     if together == 2 {
                         let (one, two) = sums.split_at_mut(rows);
@@ -113,8 +194,8 @@ impl<W: Weights> Kernel for Product<'_, '_, W> {
 #[inline(always)]
 pub(super) fn rows_at_once<S: Simd, W: Weights, const C: usize>(
     s: S,
-    weights: [&[W::Element]; C],
-    x: &[f32],
+    weights: [&[W::Weight]; C],
+    x: &[W::X],
     (rows, read_once): (usize, bool),
     sums: [&mut [[f32; LANES]]; C],
 ) {
@@ -132,8 +213,8 @@ pub(super) fn rows_at_once<S: Simd, W: Weights, const C: usize>(
 #[inline(always)]
 fn tile<S: Simd, W: Weights, const R: usize, const C: usize>(
     s: S,
-    weights: [&[W::Element]; C],
-    x: &[f32],
+    weights: [&[W::Weight]; C],
+    x: &[W::X],
     read_once: bool,
     sums: [&mut [[f32; LANES]]; C],
 ) {
@@ -143,32 +224,22 @@ fn tile<S: Simd, W: Weights, const R: usize, const C: usize>(
             acc[r][c] = s.load(&sums[c][r]);
         }
     }
-    let x = x.as_chunks::<R>().0.as_chunks::<2>().0;
-    let mut pairs: [&[[W::Element; 2 * LANES]]; C] = [&[]; C];
+    let x = x.chunks_exact(2 / W::X::INPUTS * R);
+    let mut pairs: [&[[W::Weight; 2 * LANES]]; C] = [&[]; C];
     for c in 0..C {
         pairs[c] = &weights[c].as_chunks().0[..x.len()];
     }
-    for (k, x) in x.iter().enumerate() {
-        if read_once {
-            for c in 0..C {
-                let two = &pairs[c][k];
-                for line in 0..size_of_val(two) / 64 {
-                    s.prefetch(two, PREFETCH_BYTES + line * 64);
-                }
-            }
-        }
-        let mut w = [[s.splat(0.0); 2]; C];
+    for (k, x) in x.enumerate() {
+        let mut two = [&pairs[0][k]; C];
         for c in 0..C {
-            w[c] = W::load(s, &pairs[c][k]);
-        }
-        for half in 0..2 {
-            for r in 0..R {
-                let x = s.splat(x[half][r]);
-                for c in 0..C {
-                    acc[r][c] = s.fma(x, w[c][half], acc[r][c]);
+            two[c] = &pairs[c][k];
+            if read_once {
+                for line in 0..size_of_val(two[c]) / 64 {
+                    s.prefetch(two[c], PREFETCH_BYTES + line * 64);
                 }
             }
         }
+        W::add(s, two, x, &mut acc);
     }
     for r in 0..R {
         for c in 0..C {

@@ -72,7 +72,7 @@ type Block = [u8; PANEL_BLOCK_BYTES];
 /// The product of `x` with some panels of one part.
 pub(super) struct Product<'a, 'out> {
     pub(super) panels: Panels<'a, u8>,
-    pub(super) x: &'a Dense,
+    pub(super) x: &'a Dense<f32>,
     pub(super) out: &'a mut Columns<'out>,
 }
 
@@ -225,7 +225,7 @@ fn through_memory<S: Simd>(
     s: S,
     panels: &[&[Block]],
     decoded: &mut [Decoded],
-    x: &Dense,
+    x: &Dense<f32>,
     first: usize,
     sums: &mut [[f32; LANES]],
 ) {

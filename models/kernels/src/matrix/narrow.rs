@@ -84,7 +84,7 @@ impl Kernel for Round<'_> {
 
 /// The nearest bf16, ties to even; NaN stays one.
 #[inline(always)]
-fn round(x: f32) -> u16 {
+pub(super) fn round(x: f32) -> u16 {
     let bits = x.to_bits();
     let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
     let quiet = bits >> 16 | 0x40;

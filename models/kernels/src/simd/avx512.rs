@@ -1,4 +1,4 @@
-//! AVX-512 with VNNI: one register for sixteen lanes.
+//! AVX-512 with VNNI: one register for sixteen lanes. `BF16` adds the dot products of AVX512_BF16.
 //!
 //! UNSAFETY: intrinsics may run only on CPUs that have them, and loads and stores take pointers. An [`Avx512`] is
 //! made by [`Avx512::run`] only, whose caller has asked [`Avx512::is_available`]; every pointer comes from a
@@ -8,15 +8,15 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Simd};
+use super::{LANES, Simd, dot_widened};
 use crate::blocks::E2M1;
 use crate::isa::Kernel;
 
-/// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI.
+/// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI, and BF16 if it says so.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const BF16: bool>(());
 
-impl Avx512 {
+impl Avx512<false> {
     pub(crate) fn is_available() -> bool {
         is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
@@ -43,7 +43,20 @@ macro_rules! proven {
     }};
 }
 
-impl Simd for Avx512 {
+impl Avx512<true> {
+    pub(crate) fn is_available() -> bool {
+        Avx512::<false>::is_available() && is_x86_feature_detected!("avx512bf16")
+    }
+
+    /// Runs `kernel` with these instructions.
+    // SAFETY: the caller has seen `is_available` return true.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,fma,f16c")]
+    pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run(Self(()))
+    }
+}
+
+impl<const BF16: bool> Simd for Avx512<BF16> {
     type F = __m512;
     type I = __m512i;
     type Q = __m512i;
@@ -250,6 +263,17 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn dot_pairs(self, sum: Self::I, pairs: Self::P, x: [i16; 2]) -> Self::I {
         proven!(_mm512_dpwssd_epi32(sum, pairs, _mm512_set1_epi32(pair(x))))
+    }
+    #[inline(always)]
+    fn dot_bf16(self, sum: Self::F, pairs: &[u16; 2 * LANES], x: u32) -> Self::F {
+        if !BF16 {
+            return dot_widened(self, sum, pairs, x);
+        }
+        proven!({
+            let pairs: __m512bh = std::mem::transmute(_mm512_loadu_si512(pairs.as_ptr().cast()));
+            let x: __m512bh = std::mem::transmute(_mm512_set1_epi32(x.cast_signed()));
+            _mm512_dpbf16_ps(sum, pairs, x)
+        })
     }
     #[inline(always)]
     fn prefetch<T>(self, near: &[T], bytes: usize) {
