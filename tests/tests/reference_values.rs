@@ -65,17 +65,28 @@ fn a_measured_launch_is_pasted_into_a_policy() {
     }
     let firmware = path("firmware");
 
-    let snp = measure(&[
-        "snp",
-        "--firmware",
-        &firmware,
-        "--kernel",
-        &path("kernel"),
-        "--vcpus",
-        "1,2",
-        "--vcpu-type",
-        "EPYC-Milan",
-    ]);
+    let snp_of = |kernel: &str| {
+        measure(&[
+            "snp",
+            "--firmware",
+            &firmware,
+            "--kernel",
+            &path(kernel),
+            "--vcpus",
+            "1,2",
+            "--vcpu-type",
+            "EPYC-Milan",
+        ])
+    };
+    let snp = snp_of("kernel");
+    assert!(snp.contains("# ACPI tables: the HOST'S."), "{snp}");
+    fs::write(
+        path("entered"),
+        files::pe(&[(".text", b"a kernel"), (".entry", b"code")], &[]),
+    )
+    .expect("written");
+    let entered = snp_of("entered");
+    assert!(entered.contains("# ACPI tables: the image's own\n"), "{entered}");
     let policy = pasted("policy.toml", &snp, &[]);
     AppraisalPolicy::from_toml(&policy).expect("a policy");
     assert_eq!(snp.matches("    \"").count(), 2);

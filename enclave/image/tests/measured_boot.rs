@@ -88,12 +88,15 @@ fn a_boot_from_the_disk_is_measured_as_predicted() {
         .status();
     assert!(compiled.expect("a C compiler").success());
 
+    fs::write(place("entry"), [0; 16]).expect("written"); // of the directly booted kernel, which is not booted here
+
     let policy = Policy::of_this_version().expect("it parses");
     let artifacts = assemble(
         &policy,
         &Inputs {
             variant: Variant::Simulated, // it has a console
             binary: &place("init"),
+            entry: &place("entry"),
             packages: &packages,
             crates: "none v0.0.0\n",
         },

@@ -6,6 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::Args;
 use measurement::{
     FIRMWARE_BYTES_MAX, INITRD_BYTES_MAX, KERNEL_BYTES_MAX,
+    pe::Image,
     snp::{Firmware, IdAuth, IdBlock, IdKey, KernelHashes, Launch, Processor, Vmm, launch_digest},
 };
 use serde_json::json;
@@ -81,6 +82,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<References, HostError> {
             };
             let hashes = KernelHashes::of(&kernel, &initrd, &arguments.append).map_err(of(path))?;
             references.comment(format!("kernel sha256 {}", hex(&hashes.kernel)));
+            references.comment(
+                match brings_tables(&kernel) {
+                    true => "ACPI tables: the image's own",
+                    false => "ACPI tables: the HOST'S. SEV-SNP does not measure them, and their bytecode runs in the kernel",
+                }
+                .to_owned(),
+            );
             references.comment(format!("initrd sha256 {}", hex(&hashes.initrd)));
             references.comment(format!("command line {:?}", arguments.append));
             Some(hashes)
@@ -106,6 +114,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<References, HostError> {
     references.detail("firmware_digest", hex(&firmware.pages_digest));
     sign(arguments, &digests, &mut references)?;
     Ok(references)
+}
+
+/// Whether the image's builder put its entry before the kernel's, which replaces the host's ACPI tables.
+fn brings_tables(kernel: &[u8]) -> bool {
+    Image::parse(kernel).is_ok_and(|image| image.sections().iter().any(|section| section.is(".entry")))
 }
 
 /// Signs an ID block where a key is given: one launch, one block.
