@@ -6,8 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use inference::{Embedder, Embedding, InferenceError};
-use tokio::sync::OwnedSemaphorePermit;
+use inference::{Embedding, EmbeddingPlace, InferenceError};
 use wire::ProblemCode;
 
 use crate::api::{ApiError, parameters::values::EmbeddingInput};
@@ -21,37 +20,33 @@ impl Drop for Unwanted {
     }
 }
 
-/// The vectors of `inputs`, in order. Dropping the future cancels; `slot` is free once the thread has noticed.
+/// The vectors of `inputs`, in order. Dropping the future cancels; the place is free once the thread has noticed.
 pub(crate) async fn embed(
-    embedder: &Embedder,
+    place: EmbeddingPlace,
     inputs: Vec<EmbeddingInput>,
     tokens_max: usize,
-    slot: OwnedSemaphorePermit,
 ) -> Result<Vec<Embedding>, ApiError> {
     let unwanted = Unwanted(Arc::default());
     let flag = Arc::clone(&unwanted.0);
-    let embedder = embedder.clone();
     let thread = tokio::task::spawn_blocking(move || {
         let wanted = || !flag.load(Ordering::Acquire);
         let embedded = inputs
             .into_iter()
-            .map(|input| one(&embedder, &input, tokens_max, &wanted));
-        let embedded = embedded.collect();
-        drop(slot);
-        embedded
+            .map(|input| one(&place, &input, tokens_max, &wanted));
+        embedded.collect()
     });
     thread.await.map_err(|_| ProblemCode::Internal)?
 }
 
 fn one(
-    embedder: &Embedder,
+    place: &EmbeddingPlace,
     input: &EmbeddingInput,
     tokens_max: usize,
     wanted: &dyn Fn() -> bool,
 ) -> Result<Embedding, ApiError> {
     let embedding = match input {
-        EmbeddingInput::Text(text) => embedder.embed_while(text.expose(), wanted),
-        EmbeddingInput::Tokens(tokens) => embedder.embed_tokens(tokens, wanted),
+        EmbeddingInput::Text(text) => place.embed_while(text.expose(), wanted),
+        EmbeddingInput::Tokens(tokens) => place.embed_tokens(tokens, wanted),
     };
     let embedding = embedding.map_err(|error| match error {
         InferenceError::ContextExceeded { .. } => ApiError {

@@ -14,12 +14,9 @@ use exchange::{
     server::Responder,
 };
 use futures_util::StreamExt;
-use inference::Usage;
+use inference::{EmbeddingPlace, Usage};
 use sha2::{Digest, Sha256};
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 use wire::{ProblemCode, frame::Frame, message::Media};
 
 use crate::{
@@ -142,7 +139,7 @@ enum Handled {
     /// Vectors are to be computed.
     Embedding {
         parameters: EmbeddingParameters,
-        slot: OwnedSemaphorePermit,
+        place: EmbeddingPlace,
     },
 }
 
@@ -166,8 +163,8 @@ impl Exchange<'_> {
     async fn answer(&mut self, request: Request, responder: Responder) -> Ended {
         let (mut running, asked) = match self.handle(request).await {
             Ok(Handled::Document(body)) => return self.respond(responder, &body, Usage::default()).await,
-            Ok(Handled::Embedding { parameters, slot }) => {
-                return self.embed(responder, parameters, slot).await;
+            Ok(Handled::Embedding { parameters, place }) => {
+                return self.embed(responder, parameters, place).await;
             }
             Ok(Handled::Running { running, asked }) => (running, asked),
             Err(error) => return self.refuse(responder, error).await,
@@ -252,13 +249,13 @@ impl Exchange<'_> {
         let parameters = EmbeddingParameters::read(request.body.expose())?;
         drop(request);
         serving.check_model(access, &parameters.model)?;
-        parameters.check(serving.embedder()?.dimensions())?;
+        parameters.check(serving.embedder()?.embedder().dimensions())?;
         if parameters.bytes() > serving.config.limits.prompt_bytes_max {
             return Err(ProblemCode::PromptTooLong.into());
         }
-        let slot = Arc::clone(&serving.slots).try_acquire_owned();
+        let place = serving.embedder()?.enter(access.tenant());
         Ok(Handled::Embedding {
-            slot: slot.map_err(|_| ProblemCode::Overloaded)?,
+            place: place.map_err(|_| ProblemCode::Overloaded)?,
             parameters,
         })
     }
@@ -267,15 +264,11 @@ impl Exchange<'_> {
         &mut self,
         responder: Responder,
         parameters: EmbeddingParameters,
-        slot: OwnedSemaphorePermit,
+        place: EmbeddingPlace,
     ) -> Ended {
         let serving = self.serving;
-        let embedder = match serving.embedder() {
-            Ok(embedder) => embedder,
-            Err(error) => return self.refuse(responder, error).await,
-        };
         let EmbeddingParameters { inputs, encoding, .. } = parameters;
-        let work = embedding::embed(embedder, inputs, serving.config.limits.prompt_tokens_max, slot);
+        let work = embedding::embed(place, inputs, serving.config.limits.prompt_tokens_max);
         let embedded = match self.connection.during(work).await {
             During::Done(Ok(embedded)) => embedded,
             During::Done(Err(error)) => return self.refuse(responder, error).await,

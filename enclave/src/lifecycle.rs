@@ -14,7 +14,7 @@ use std::{
 use attestation::{Nonce, Role, Statement, StatementFields, VerifiedDevices};
 use attester::Attester;
 use exchange::server::{Gateway as RequestGateway, GatewayConfig};
-use inference::{Embedder, EngineConfig, Model, ModelFiles};
+use inference::{Embedder, EngineConfig, Model, ModelFiles, SharedEmbedder};
 use sealed_model::{Anchor, OpenOptions, OwnerPublicKey, SealedModel};
 use tokio::{net::UnixListener, sync::Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -222,6 +222,7 @@ impl Provisioned {
         let record_sha256 = released.record_sha256;
         let (threads, engine_config) = (parts.config.threads, engine_config(&parts.config));
         let cache_bytes_max = parts.config.limits.cache_bytes_max;
+        let places = parts.config.limits.concurrent_requests_max;
         let service = tokio::task::spawn_blocking(move || {
             let open = anchored.open(
                 &released.model_key,
@@ -235,7 +236,8 @@ impl Provisioned {
                 .filter_map(|name| Some((name, open.file(name)?.expose())))
                 .collect();
             if Embedder::recognises(&files) {
-                return Embedder::load(&files).map(Service::Embeddings).map_err(fault);
+                let shared = |embedder| Service::Embeddings(SharedEmbedder::new(embedder, places));
+                return Embedder::load(&files).map(shared).map_err(fault);
             }
             let model = Model::load(&files).map_err(fault)?;
             drop(open); // it is not counted as taken
@@ -270,7 +272,6 @@ impl Provisioned {
             service,
             model_digest: parts.manifest_digest,
             created,
-            slots: Arc::new(Semaphore::new(parts.config.limits.concurrent_requests_max)),
             trail,
             board: Arc::clone(&parts.front.board),
             lease: RwLock::new(lease),

@@ -5,8 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use inference::{Embedder, Engine};
-use tokio::sync::Semaphore;
+use inference::{Engine, SharedEmbedder};
 use wire::ProblemCode;
 
 use crate::{
@@ -30,8 +29,6 @@ pub(crate) struct Serving {
     pub(crate) model_digest: [u8; 32],
     /// When the model was loaded, in seconds since 1970: `created` of its document.
     pub(crate) created: u64,
-    /// One permit for each embedding request that is computed; the engine counts its own.
-    pub(crate) slots: Arc<Semaphore>,
     pub(crate) trail: AuditTrail,
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) lease: RwLock<Lease>,
@@ -42,7 +39,7 @@ pub(crate) enum Service {
     /// It continues texts.
     Completions(Arc<Engine>),
     /// It turns texts into vectors.
-    Embeddings(Embedder),
+    Embeddings(SharedEmbedder),
 }
 
 /// Until when the released key may be used, and whose tokens are accepted meanwhile.
@@ -76,7 +73,7 @@ impl Serving {
     }
 
     /// The embedding model, if it is one.
-    pub(crate) fn embedder(&self) -> Result<&Embedder, ApiError> {
+    pub(crate) fn embedder(&self) -> Result<&SharedEmbedder, ApiError> {
         match &self.service {
             Service::Embeddings(embedder) => Ok(embedder),
             Service::Completions(_) => Err(ApiError::parameter("model")),

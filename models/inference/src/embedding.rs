@@ -10,10 +10,13 @@
 mod encoder;
 mod encoder_config;
 mod modules;
+mod shared;
 
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
+
+pub use self::shared::{EmbeddingPlace, SharedEmbedder};
 
 use self::encoder::Encoder;
 use self::modules::{Modules, Pooling};

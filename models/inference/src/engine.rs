@@ -1,6 +1,6 @@
 //! The running engine: requests are prepared on the caller's thread and decoded on one of its own.
 
-mod admission;
+pub(crate) mod admission;
 mod prefix;
 mod preparation;
 mod schedule;

@@ -36,7 +36,7 @@ mod secret_json;
 mod text;
 mod tools;
 
-pub use embedding::{Embedder, Embedding};
+pub use embedding::{Embedder, Embedding, EmbeddingPlace, SharedEmbedder};
 pub use engine::{Engine, EngineConfig, EngineLoad};
 pub use error::InferenceError;
 pub use generation::{

@@ -9,10 +9,10 @@ use crate::decoder::Interrupt;
 use crate::error::InferenceError;
 
 /// On whose account a request is computed. `None` is whoever owns the engine: the only one, or one beside tenants.
-pub(super) type Tenant = Option<Arc<str>>;
+pub(crate) type Tenant = Option<Arc<str>>;
 
 /// Counts the requests inside.
-pub(super) struct Admission {
+pub(crate) struct Admission {
     places: Mutex<Places>,
     inside_max: usize,
 }
@@ -25,7 +25,7 @@ struct Places {
 }
 
 impl Admission {
-    pub(super) fn new(inside_max: usize) -> Arc<Self> {
+    pub(crate) fn new(inside_max: usize) -> Arc<Self> {
         Arc::new(Self {
             places: Mutex::default(),
             inside_max,
@@ -35,7 +35,7 @@ impl Admission {
     /// Takes places or refuses at once. A tenant gets no more places than it leaves free: one alone half of them, and
     /// whoever comes next finds some, however much the others want (the dynamic threshold of Choudhury and Hahne, "Dynamic
     /// queue length thresholds for shared-memory packet switches", 1998, with a factor of one).
-    pub(super) fn enter(
+    pub(crate) fn enter(
         self: &Arc<Self>,
         tenant: &Tenant,
         count: usize,
@@ -60,7 +60,7 @@ impl Admission {
         Ok((0..count).map(permit).collect())
     }
 
-    pub(super) fn load(&self) -> EngineLoad {
+    pub(crate) fn load(&self) -> EngineLoad {
         let places = self.lock();
         EngineLoad {
             active: places.active,
@@ -75,7 +75,7 @@ impl Admission {
 }
 
 /// A place; given back when dropped.
-pub(super) struct Permit {
+pub(crate) struct Permit {
     admission: Arc<Admission>,
     tenant: Tenant,
     active: bool,
@@ -84,7 +84,7 @@ pub(super) struct Permit {
 
 impl Permit {
     /// Whether the request has a slot.
-    pub(super) fn set_active(&mut self, active: bool) {
+    pub(crate) fn set_active(&mut self, active: bool) {
         if self.active != active {
             self.active = active;
             let mut places = self.admission.lock();
@@ -96,12 +96,12 @@ impl Permit {
         }
     }
 
-    pub(super) fn tenant(&self) -> &Tenant {
+    pub(crate) fn tenant(&self) -> &Tenant {
         &self.tenant
     }
 
     /// Gives the place back, before the rest of the request is dropped.
-    pub(super) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         if std::mem::replace(&mut self.left, true) {
             return;
         }
