@@ -33,7 +33,7 @@ struct Inventory {
     vulnerabilities: BTreeMap<String, String>,
     io_ports: usize,
     /// `NAME of AUTHOR`.
-    acpi_tables: Vec<String>,
+    firmware_tables: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,7 +77,7 @@ pub fn check(policy: &Policy, log: &str) -> anyhow::Result<Vec<Finding>> {
         .partition(|word| *word == "initrd=initrd");
     // Booted directly, the kernel has the tables of its entry alone; booted from a disk, those of the firmware.
     let foreign_tables: Vec<_> = inventory
-        .acpi_tables
+        .firmware_tables
         .iter()
         .filter(|table| !direct.is_empty() && !table.ends_with(" of ADYTON"))
         .cloned()
@@ -136,8 +136,8 @@ pub fn check(policy: &Policy, log: &str) -> anyhow::Result<Vec<Finding>> {
             modules.cloned().collect(),
         ),
         Finding::new(
-            "booted: ACPI tables of a direct boot are the image's own",
-            match inventory.acpi_tables.is_empty() {
+            "booted: tables of a direct boot are the image's own, and there is no SMBIOS",
+            match inventory.firmware_tables.is_empty() {
                 true => vec!["there are none".to_owned()],
                 false => foreign_tables,
             },
@@ -223,7 +223,7 @@ mod tests {
             "sysctl": sysctl,
             "vulnerabilities": {"meltdown": "Mitigation: PTI", "mds": "Not affected"},
             "io_ports": 40,
-            "acpi_tables": ["DSDT of ADYTON", "FACP of ADYTON"],
+            "firmware_tables": ["DSDT of ADYTON", "FACP of ADYTON"],
         });
         change(&mut inventory);
         format!("Linux says hello\n{PREFIX}{inventory}\n")
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(faults(|_| ()), [""; 0]);
         let changes: [(&str, serde_json::Value); 9] = [
             ("command_line", "rdinit=/init".into()),
-            ("acpi_tables", serde_json::json!([])),
+            ("firmware_tables", serde_json::json!([])),
             ("lockdown", "[none] integrity confidentiality".into()),
             ("modules", serde_json::json!(["evil"])),
             ("inet_sockets", serde_json::json!(["tcp 0.0.0.0:22"])),
@@ -265,6 +265,23 @@ mod tests {
         );
         let executable = serde_json::json!([{"path": "/run", "options": "rw,nosuid"}]);
         assert_eq!(faults(|inventory| inventory["mounts"] = executable).len(), 1);
+    }
+
+    #[test]
+    fn a_direct_boot_has_no_table_of_the_hosts_and_a_boot_from_a_disk_has() {
+        let faults = |table: &str, word: &str| {
+            faults(|inventory| {
+                let line = inventory["command_line"].as_str().unwrap_or_default();
+                inventory["command_line"] = format!("{word} {line}").into();
+                inventory["firmware_tables"] = serde_json::json!(["FACP of ADYTON", table]);
+            })
+            .len()
+        };
+        for table in ["DSDT of BOCHS ", "SSDT1 of EVIL  ", "DMI of the host"] {
+            assert_eq!(faults(table, "initrd=initrd"), 1, "{table}");
+            assert_eq!(faults(table, ""), 0, "{table}");
+        }
+        assert_eq!(faults("DSDT of ADYTON", "initrd=initrd"), 0);
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn firmware_begins_in_the_code_and_the_code_finds_the_kernel() {
 #[test]
 fn a_kernel_without_room_or_cut_and_other_code_are_refused() {
     assert!(
-        precede(&kernel(5), &code()).is_err(),
+        precede(&kernel(6), &code()).is_err(),
         "the table would reach the setup header"
     );
     let mut other = kernel(4);

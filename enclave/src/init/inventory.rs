@@ -1,7 +1,7 @@
 //! What the machine looks like from inside, for a development image's console: `scripts/check-image --booted` compares it
 //! with the policy. Nothing of the host's supply is in it.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use serde_json::{Map, Value, json};
 
@@ -47,12 +47,13 @@ pub(super) fn take(link: &str) -> Value {
         "sysctl": settings,
         "vulnerabilities": vulnerabilities(),
         "io_ports": read("/proc/ioports").lines().count(),
-        "acpi_tables": acpi_tables(),
+        "firmware_tables": firmware_tables(),
     })
 }
 
-/// Who wrote each ACPI table that the kernel has: its name and its author (ACPI 6.5, section 5.2.6). A FACS has none.
-fn acpi_tables() -> Vec<String> {
+/// Who wrote each ACPI table that the kernel has: its name and its author (ACPI 6.5, section 5.2.6). A FACS has none. SMBIOS
+/// is the host's wherever it is.
+fn firmware_tables() -> Vec<String> {
     let Ok(entries) = fs::read_dir("/sys/firmware/acpi/tables") else {
         return Vec::new();
     };
@@ -65,6 +66,9 @@ fn acpi_tables() -> Vec<String> {
         })
         .filter(|table| !table.starts_with("FACS"))
         .collect();
+    if Path::new("/sys/firmware/dmi/tables/DMI").exists() {
+        tables.push("DMI of the host".to_owned());
+    }
     tables.sort_unstable();
     tables
 }
