@@ -9,6 +9,8 @@ use serde::Deserialize;
 
 /// Largest difference of a number of a vector in f32.
 const TOLERANCE: f32 = 1e-5;
+/// The same for a model in bf16, where the CPU multiplies that itself.
+const BF16_TOLERANCE: f32 = 5e-3;
 
 #[derive(Deserialize)]
 struct Expected {
@@ -79,7 +81,12 @@ fn vectors_agree_with_transformers() {
         let files = read(&fixture(name));
         let expected: Expected = serde_json::from_slice(&files["expected.json"]).expect("it is JSON");
         let embedder = load(&files).unwrap_or_else(|error| panic!("{name}: {error}"));
-        compare(&embedder, &expected, TOLERANCE);
+        let rounds = name == "qwen3-embedding" && kernels::Isa::best().rounds_to_bf16();
+        compare(
+            &embedder,
+            &expected,
+            if rounds { BF16_TOLERANCE } else { TOLERANCE },
+        );
     }
 }
 

@@ -126,6 +126,11 @@ impl Isa {
         }
     }
 
+    /// Whether products with bf16 round activations to it: where the CPU multiplies bf16 itself.
+    pub fn rounds_to_bf16(self) -> bool {
+        self.pairs || self.tiles != TileSource::None
+    }
+
     /// Whether products use tiles.
     pub(crate) fn tiles(self) -> TileSource {
         self.tiles

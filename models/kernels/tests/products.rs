@@ -65,7 +65,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 
 /// Whether these instructions multiply this format themselves, and round activations to it.
 fn rounds_to_bf16(format: Format, isa: Isa) -> bool {
-    format == Format::Bf16 && isa.name() != "scalar" && isa.name() != "avx2" && isa.name() != "avx512"
+    format == Format::Bf16 && isa.rounds_to_bf16()
 }
 
 fn inputs_of(format: Format) -> &'static [usize] {

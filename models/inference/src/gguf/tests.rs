@@ -81,7 +81,11 @@ fn the_same_weights_in_both_formats_agree_exactly() {
         let expected = logits(safetensors.decoder(), &tokens);
         let differences = found.iter().flatten().zip(expected.iter().flatten());
         let largest = differences.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(largest == 0.0, "{name}: {largest}");
+        // gpt-oss has parts in bf16 that its GGUF has in f32: the same numbers, and other activations where the CPU
+        // multiplies bf16 itself.
+        let rounds = name.starts_with("gpt-oss") && kernels::Isa::best().rounds_to_bf16();
+        let tolerance = if rounds { 0.1 } else { 0.0 };
+        assert!(largest <= tolerance, "{name}: {largest}");
         let messages = "What is naïve? 🙂 the <s> 123";
         let tokens = |model: &Model| {
             let tokens = model
