@@ -1,6 +1,5 @@
 //! The running engine: requests are prepared on the caller's thread and decoded on one of its own.
 
-pub(crate) mod admission;
 mod prefix;
 mod preparation;
 mod schedule;
@@ -14,13 +13,13 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use self::admission::{Admission, Cancellation, Permit, Tenant};
 use self::prefix::{PrefixCache, PrefixScope};
 use self::preparation::Preparation;
 use self::schedule::Schedule;
 use self::sequence::{Sequence, SequenceParts};
 use self::turn::Turns;
 use self::worker::Inbox;
+use crate::admission::{Admission, Cancellation, EngineLoad, Permit, Tenant};
 use crate::constraint::Matching;
 use crate::decoder::block_pool::BlockPool;
 use crate::decoder::kv_cache::KvCache;
@@ -32,7 +31,6 @@ use crate::request::{GenerateRequest, Tools};
 use crate::text::StopStrings;
 use crate::tools::{AnswerReader, ToolSyntax};
 
-pub(crate) use self::admission::Cancellation as GenerationCancellation;
 pub(crate) use self::sequence::Event;
 
 /// Limits of an engine. Every queue and buffer is sized from them.
@@ -72,15 +70,6 @@ impl Default for EngineConfig {
             prefill_tokens_per_turn: 512,
         }
     }
-}
-
-/// How busy an engine is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct EngineLoad {
-    /// Requests that hold a slot.
-    pub active: usize,
-    /// Requests that wait for one.
-    pub waiting: usize,
 }
 
 /// A running engine. `Send + Sync`; dropping it stops the thread and ends every request with `engine-stopped`.

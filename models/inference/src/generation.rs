@@ -4,7 +4,8 @@ use std::sync::mpsc::Receiver;
 
 use zeroize::Zeroizing;
 
-use crate::engine::{Event, GenerationCancellation};
+use crate::admission::Cancellation;
+use crate::engine::Event;
 use crate::error::InferenceError;
 use crate::secret::SecretText;
 
@@ -76,7 +77,7 @@ pub struct Usage {
 /// are free when the turn being computed is done.
 pub struct Generation {
     events: Receiver<Event>,
-    cancellation: GenerationCancellation,
+    cancellation: Cancellation,
     usage: Usage,
     /// Completions that have not ended.
     running: usize,
@@ -86,7 +87,7 @@ pub struct Generation {
 impl Generation {
     pub(crate) fn new(
         events: Receiver<Event>,
-        cancellation: GenerationCancellation,
+        cancellation: Cancellation,
         prompt_tokens: usize,
         choices: usize,
     ) -> Self {
@@ -121,7 +122,7 @@ impl Generation {
 }
 
 /// Cancels a [`Generation`] that another thread waits for: it ends there with an error.
-pub struct CancelHandle(GenerationCancellation);
+pub struct CancelHandle(Cancellation);
 
 impl CancelHandle {
     /// Slots and caches are free when the turn being computed is done.

@@ -17,6 +17,7 @@
 //! themselves and implement neither `Debug` nor `Clone` nor `Display`.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod architecture;
 mod checkpoint;
 mod config;
@@ -36,8 +37,9 @@ mod secret_json;
 mod text;
 mod tools;
 
+pub use admission::EngineLoad;
 pub use embedding::{Embedder, Embedding, EmbeddingPlace, SharedEmbedder};
-pub use engine::{Engine, EngineConfig, EngineLoad};
+pub use engine::{Engine, EngineConfig};
 pub use error::InferenceError;
 pub use generation::{
     CancelHandle, FinishReason, Generation, Piece, TokenLogProbability, TokenProbability, Usage,

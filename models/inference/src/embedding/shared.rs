@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Embedder, Embedding};
-use crate::engine::admission::{Admission, Permit};
+use crate::admission::{Admission, Permit};
 use crate::error::InferenceError;
 
 /// How often whoever waits for a turn looks whether it is still wanted.

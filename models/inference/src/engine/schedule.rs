@@ -12,9 +12,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::admission::Tenant;
 use super::sequence::Sequence;
 use super::turn::{self, Turns};
+use crate::admission::Tenant;
 use crate::error::InferenceError;
 
 /// Turns that an active request has for sure while a tenant with fewer waits: as many as make computing it again a small

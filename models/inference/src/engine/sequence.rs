@@ -7,8 +7,8 @@ use std::sync::mpsc::Sender;
 use candle_core::Tensor;
 use zeroize::Zeroizing;
 
-use super::admission::{Cancellation, Permit, Tenant};
 use super::prefix::{Known, PrefixCache, PrefixScope};
+use crate::admission::{Cancellation, Permit, Tenant};
 use crate::constraint::Matching;
 use crate::decoder::Interrupt;
 use crate::decoder::batch::{Part, Wanted};

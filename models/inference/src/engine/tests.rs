@@ -2,12 +2,12 @@
 
 use std::sync::mpsc::{Receiver, channel};
 
-use super::admission::{Admission, Cancellation, Permit, Tenant};
 use super::schedule::{Schedule, TURNS_UNDISTURBED};
 use super::sequence::{Event, Sequence, SequenceParts};
 use super::turn::Turns;
 use super::worker::{Inbox, spawn};
 use super::*;
+use crate::admission::{Admission, Cancellation, Permit, Tenant};
 use crate::model::ModelFiles;
 use crate::request::Sampling;
 use crate::sampler::Sampler;

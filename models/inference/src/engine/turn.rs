@@ -11,9 +11,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use candle_core::Tensor;
 
-use super::admission::{Cancellation, Tenant};
 use super::prefix::PrefixCache;
 use super::sequence::{Progress, Sequence};
+use crate::admission::{Cancellation, Tenant};
 use crate::decoder::Interrupt;
 use crate::decoder::batch::Part;
 use crate::decoder::block_pool::BlockPool;

@@ -4,12 +4,20 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::EngineLoad;
 use crate::decoder::Interrupt;
 use crate::error::InferenceError;
 
 /// On whose account a request is computed. `None` is whoever owns the engine: the only one, or one beside tenants.
 pub(crate) type Tenant = Option<Arc<str>>;
+
+/// How busy an engine is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EngineLoad {
+    /// Requests that hold a slot.
+    pub active: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+}
 
 /// Counts the requests inside.
 pub(crate) struct Admission {
