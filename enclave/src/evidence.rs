@@ -114,7 +114,8 @@ impl EvidenceDesk {
             .map_err(|_| EnclaveError::Evidence("over the bounds of a bundle"))
     }
 
-    async fn collect(&self, report_data: ReportData) -> Result<Collected> {
+    /// What the platform says over `report_data`, without anything that was published about it.
+    pub(crate) async fn collect(&self, report_data: ReportData) -> Result<Collected> {
         let _turn = self
             .collections
             .acquire()

@@ -160,8 +160,8 @@ impl Booted {
         Stopper(Arc::clone(&self.parts.front))
     }
 
-    /// Step 2: the devices are appraised, then the first epoch is stated, and there is evidence once, so that a
-    /// platform without any fails here.
+    /// Step 2: the devices are appraised, then the first epoch is stated, and evidence is collected once, so that a
+    /// platform without any fails here. The host is not needed for that: over a network it comes when it comes.
     pub(crate) async fn attest(self) -> Result<Attested> {
         let parts = Arc::new(self.parts);
         if let Some(policy) = &parts.config.devices {
@@ -174,7 +174,7 @@ impl Booted {
         parts
             .front
             .evidence
-            .bundle(&statement, &Nonce::from_bytes(nonce))
+            .collect(statement.report_data(&Nonce::from_bytes(nonce)))
             .await?;
         parts.phase(Phase::Attested, WAITING_FOR_BROKER);
         let rotation = AbortOnDropHandle::new(tokio::spawn(rotate(Arc::clone(&parts))));

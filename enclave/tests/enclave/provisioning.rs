@@ -38,6 +38,19 @@ async fn a_broker_that_comes_back_is_found() {
     assert!(system.stop().await.is_ok());
 }
 
+/// As over a network: the enclave is up before anybody has connected, and asks for what its platform does not bring.
+#[tokio::test]
+async fn an_enclave_that_is_up_before_its_host_waits_for_it() {
+    let deployment = Deployment::new(&Settings {
+        brings_endorsements: false,
+        ..Settings::default()
+    });
+    let release = Behaviour::Release(deployment.release());
+    let mut system = deployment.start_before_its_host(release).await;
+    system.wait_until_serving().await;
+    system.still_serves().await;
+}
+
 #[tokio::test]
 async fn a_silent_broker_leaves_the_enclave_sealed() {
     let mut system = Deployment::new(&Settings::default())

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use attestation::{AppraisalPolicy, UnixTime, Verifier};
+use attestation::{AppraisalPolicy, PlatformTag, ReportData, UnixTime, Verifier};
+use attester::{Attester, AttesterError, Collected};
 use enclave::{EnclaveError, config::MeasuredConfig, hardening::Hardened, process};
 use exchange::{
     ApiToken,
@@ -16,7 +17,7 @@ use sealed_model::{ModelKey, OwnerSignatureAlgorithm, OwnerSigningKey, SealReque
 use simulated::{Flavor, Platform};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
-use wire::message::Status;
+use wire::message::{Phase, Status};
 
 use super::{Behaviour, Client, FakeHost, Release, broker::BrokerKeys};
 
@@ -52,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) limits: &'static str,
     /// A model of the engine's tests; empty for the sample model.
     pub(crate) model: &'static str,
+    /// Whether the platform hands over what was published about it; the host is asked otherwise.
+    pub(crate) brings_endorsements: bool,
 }
 
 impl Default for Settings {
@@ -61,6 +64,7 @@ impl Default for Settings {
             top: "",
             limits: "",
             model: "",
+            brings_endorsements: true,
         }
     }
 }
@@ -74,6 +78,20 @@ pub(crate) struct Deployment {
     pub(crate) broker_keys: Arc<BrokerKeys>,
     config: Vec<u8>,
     flavor: Flavor,
+    brings_endorsements: bool,
+}
+
+/// A platform whose manufacturer's documents are the host's to bring.
+struct Bare(Arc<dyn Attester>);
+
+impl Attester for Bare {
+    fn platform(&self) -> PlatformTag {
+        self.0.platform()
+    }
+
+    fn evidence(&self, report_data: &ReportData) -> Result<Collected, AttesterError> {
+        self.0.evidence(report_data)
+    }
 }
 
 /// A model directory of the repository: the sample model, or one of the engine's tests.
@@ -142,6 +160,7 @@ impl Deployment {
             broker_keys,
             config: config.into_bytes(),
             flavor: settings.flavor,
+            brings_endorsements: settings.brings_endorsements,
             folder,
         }
     }
@@ -218,11 +237,38 @@ impl Deployment {
         }
     }
 
+    /// The same, but the host comes only once the enclave has attested.
+    pub(crate) async fn start_before_its_host(self, behaviour: Behaviour) -> System {
+        let (stop, stopped) = oneshot::channel();
+        let life = tokio::spawn(self.life(async { drop(stopped.await) }));
+        let attested = async {
+            while super::client::status(&self.channel())
+                .await
+                .map(|status| status.phase)
+                != Some(Phase::Attested)
+            {
+                assert!(!life.is_finished(), "it ended without its host");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, attested).await.expect("it attests");
+        System {
+            host: FakeHost::start(&self, behaviour),
+            deployment: self,
+            life,
+            stop: Some(stop),
+        }
+    }
+
     fn life<F: Future<Output = ()>>(
         &self,
         stop: F,
     ) -> impl Future<Output = Result<(), EnclaveError>> + use<F> {
-        let attester = Arc::new(platform().attester(self.flavor, LAUNCH_MEASUREMENT, [0; 32]));
+        let mut attester: Arc<dyn Attester> =
+            Arc::new(platform().attester(self.flavor, LAUNCH_MEASUREMENT, [0; 32]));
+        if !self.brings_endorsements {
+            attester = Arc::new(Bare(attester));
+        }
         let (config, channel) = (self.config(), self.channel());
         async move {
             process::live(
@@ -290,7 +336,7 @@ impl System {
     }
 
     pub(crate) async fn wait_until_serving(&mut self) {
-        self.wait_for("serving", |status| status.phase == wire::message::Phase::Serving)
+        self.wait_for("serving", |status| status.phase == Phase::Serving)
             .await;
     }
 
