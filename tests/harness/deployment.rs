@@ -50,13 +50,18 @@ impl Deployment {
         Self::launch(folder, &["--vm".as_ref(), image.as_ref()], &sample_model())
     }
 
-    /// The same as a machine like one of Azure's: it boots from a disk, and has a vTPM.
+    /// The same as a machine like one of Azure's: it boots from a disk, has a vTPM, and is reached over its network.
     pub fn start_azure_like_machine(image: &Path) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("adyton-")
             .tempdir()
             .expect("temporary folder");
-        let kind = ["--vm".as_ref(), image.as_ref(), "--azure-like".as_ref()];
+        let kind = [
+            "--vm".as_ref(),
+            image.as_ref(),
+            "--azure-like".as_ref(),
+            "--network".as_ref(),
+        ];
         Self::launch(folder, &kind, &sample_model())
     }
 

@@ -1,6 +1,6 @@
 //! The main job in a SIMULATED machine like one of Azure's: OVMF boots the image from a disk and measures it into a
 //! software TPM, a SIMULATED paravisor vouches for that TPM, and the collector of the release binary asks it. Clients and
-//! broker compare registers and replay the event log.
+//! broker compare registers and replay the event log. The machine is reached over its network, as there.
 //!
 //! The image is the one of `machine`; swtpm is needed, too.
 

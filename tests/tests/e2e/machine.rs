@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    net::{Ipv4Addr, TcpListener},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -347,6 +348,10 @@ fn tamper(state: &Path, change: fn(&mut Launch<'_>)) -> Outcome {
             .as_table_mut()
             .expect("a table")
             .insert(key.to_owned(), own(part));
+    }
+    if changed.machine().contains_key("network") {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+        changed.set("network", port.expect("a port").to_string());
     }
     change(&mut changed);
     launch(&changed)
