@@ -13,6 +13,7 @@
 mod checkpoint;
 mod entry;
 mod error;
+mod frontier;
 mod log;
 pub mod proof;
 mod receipt;
@@ -22,6 +23,7 @@ mod tree;
 pub use checkpoint::{Checkpoint, LogSigner, LogVerifier};
 pub use entry::{ENTRY_BYTES_MAX, Entry};
 pub use error::{AuditError, Result};
+pub use frontier::Frontier;
 pub use log::{Batch, Log, ReadBack, Store};
 pub use receipt::{Receipt, TlogProof};
 pub use report::{Report, verify_log};

@@ -4,11 +4,11 @@
 //! client holds. It names no tenant and no token, and counts no tokens: the host reads these lines. Each line
 //! carries the signed checkpoint that includes it, so a line that the host lost, changed or moved shows.
 //!
-//! The tree keeps 64 bytes a record in memory, for the life of the process.
+//! Of the tree its edge is kept, so that memory does not grow with the records; proofs are made from the lines.
 
 use std::sync::{Mutex, PoisonError};
 
-use audit::{Entry, Tree};
+use audit::{Entry, Frontier};
 use serde::Serialize;
 use serde_json::{Value, json};
 use wire::ProblemCode;
@@ -83,7 +83,7 @@ pub(crate) struct Answered {
 
 /// The trail of one boot.
 pub(crate) struct AuditTrail {
-    tree: Mutex<Tree>,
+    tree: Mutex<Frontier>,
     log: Log,
 }
 
@@ -91,7 +91,7 @@ impl AuditTrail {
     /// An empty trail whose lines go to `log`.
     pub(crate) fn new(log: Log) -> Self {
         Self {
-            tree: Mutex::new(Tree::new()),
+            tree: Mutex::new(Frontier::new()),
             log,
         }
     }

@@ -4,31 +4,36 @@ use std::collections::HashSet;
 
 use crate::ExchangeError;
 
-/// Remembers SHA-256 of each encapsulated key for as long as the epoch's key can open anything. Nothing is ever
+/// Remembers half of the SHA-256 of each encapsulated key for as long as the epoch's key can open anything: two keys with the
+/// same half, which nobody finds in less than 2^64 attempts, cost the second request an answer. Nothing is ever
 /// forgotten to make room: the host can set the clock, so age alone proves nothing. When the cache is full, the
-/// epoch takes no more requests.
+/// epoch takes no more requests. Memory is taken when the epoch begins and does not grow with the requests.
 pub(crate) struct ReplayCache {
-    seen: HashSet<[u8; 32]>,
+    seen: HashSet<u128>,
     entries_max: usize,
 }
 
 impl ReplayCache {
     pub(crate) fn new(entries_max: usize) -> Self {
         Self {
-            seen: HashSet::new(),
+            seen: HashSet::with_capacity(entries_max),
             entries_max,
         }
     }
 
     /// Admits an encapsulated key once.
     pub(crate) fn admit(&mut self, enc_sha256: [u8; 32]) -> Result<(), ExchangeError> {
-        if self.seen.contains(&enc_sha256) {
+        let half = enc_sha256
+            .iter()
+            .take(16)
+            .fold(0, |half, byte| half << 8 | u128::from(*byte));
+        if self.seen.contains(&half) {
             return Err(ExchangeError::Replayed);
         }
         if self.seen.len() >= self.entries_max {
             return Err(ExchangeError::ReplayCacheFull);
         }
-        self.seen.insert(enc_sha256);
+        self.seen.insert(half);
         Ok(())
     }
 
