@@ -1,5 +1,7 @@
 //! What is read of a host's tables and what is written in their place, looked at byte for byte and by ACPICA's own tools.
 
+#![allow(clippy::print_stderr, reason = "tests say what they did not run")]
+
 use std::{fs, process::Command};
 
 use entry::{
