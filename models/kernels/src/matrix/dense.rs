@@ -32,78 +32,61 @@ pub(super) struct F16;
 pub(super) struct Bf16;
 pub(super) struct Bf16Pairs;
 
-/// Adds the products with two inputs of `C` panels that were widened.
-#[inline(always)]
-fn add_widened<S: Simd, const R: usize, const C: usize>(
-    s: S,
-    two: [[S::F; 2]; C],
-    x: &[f32],
-    sums: &mut [[S::F; C]; R],
-) {
-    for (half, x) in x.as_chunks::<R>().0.iter().enumerate() {
-        for r in 0..R {
-            let x = s.splat(x[r]);
-            for c in 0..C {
-                sums[r][c] = s.fma(x, two[c][half], sums[r][c]);
+/// Weights that are widened to f32, two inputs of sixteen outputs at a time.
+pub(super) trait Widened {
+    type Weight: Copy + Sync;
+    fn widen<S: Simd>(s: S, two: &[Self::Weight; 2 * LANES]) -> [S::F; 2];
+}
+
+impl<W: Widened> Weights for W {
+    type Weight = W::Weight;
+    type X = f32;
+    #[inline(always)]
+    fn add<S: Simd, const R: usize, const C: usize>(
+        s: S,
+        two: [&[Self::Weight; 2 * LANES]; C],
+        x: &[f32],
+        sums: &mut [[S::F; C]; R],
+    ) {
+        let mut widened = [[s.splat(0.0); 2]; C];
+        for c in 0..C {
+            widened[c] = W::widen(s, two[c]);
+        }
+        for (half, x) in x.as_chunks::<R>().0.iter().enumerate() {
+            for r in 0..R {
+                let x = s.splat(x[r]);
+                for c in 0..C {
+                    sums[r][c] = s.fma(x, widened[c][half], sums[r][c]);
+                }
             }
         }
     }
 }
 
-impl Weights for F32 {
+impl Widened for F32 {
     type Weight = f32;
-    type X = f32;
     #[inline(always)]
-    fn add<S: Simd, const R: usize, const C: usize>(
-        s: S,
-        two: [&[f32; 2 * LANES]; C],
-        x: &[f32],
-        sums: &mut [[S::F; C]; R],
-    ) {
-        let mut widened = [[s.splat(0.0); 2]; C];
-        for c in 0..C {
-            let (halves, _) = two[c].as_chunks::<LANES>();
-            widened[c] = [s.load(&halves[0]), s.load(&halves[1])];
-        }
-        add_widened(s, widened, x, sums);
+    fn widen<S: Simd>(s: S, two: &[f32; 2 * LANES]) -> [S::F; 2] {
+        let (halves, _) = two.as_chunks::<LANES>();
+        [s.load(&halves[0]), s.load(&halves[1])]
     }
 }
 
-impl Weights for F16 {
+impl Widened for F16 {
     type Weight = u16;
-    type X = f32;
     #[inline(always)]
-    fn add<S: Simd, const R: usize, const C: usize>(
-        s: S,
-        two: [&[u16; 2 * LANES]; C],
-        x: &[f32],
-        sums: &mut [[S::F; C]; R],
-    ) {
-        let mut widened = [[s.splat(0.0); 2]; C];
-        for c in 0..C {
-            let (halves, _) = two[c].as_chunks::<LANES>();
-            widened[c] = [s.load_f16(&halves[0]), s.load_f16(&halves[1])];
-        }
-        add_widened(s, widened, x, sums);
+    fn widen<S: Simd>(s: S, two: &[u16; 2 * LANES]) -> [S::F; 2] {
+        let (halves, _) = two.as_chunks::<LANES>();
+        [s.load_f16(&halves[0]), s.load_f16(&halves[1])]
     }
 }
 
-impl Weights for Bf16 {
+impl Widened for Bf16 {
     type Weight = u16;
-    type X = f32;
     #[inline(always)]
-    fn add<S: Simd, const R: usize, const C: usize>(
-        s: S,
-        two: [&[u16; 2 * LANES]; C],
-        x: &[f32],
-        sums: &mut [[S::F; C]; R],
-    ) {
-        let mut widened = [[s.splat(0.0); 2]; C];
-        for c in 0..C {
-            let (first, second) = s.load_bf16_pairs(two[c]);
-            widened[c] = [first, second];
-        }
-        add_widened(s, widened, x, sums);
+    fn widen<S: Simd>(s: S, two: &[u16; 2 * LANES]) -> [S::F; 2] {
+        let (first, second) = s.load_bf16_pairs(two);
+        [first, second]
     }
 }
 
