@@ -80,13 +80,15 @@ fn a_measured_launch_is_pasted_into_a_policy() {
     };
     let snp = snp_of("kernel");
     assert!(snp.contains("# ACPI tables: the HOST'S."), "{snp}");
-    fs::write(
-        path("entered"),
-        files::pe(&[(".text", b"a kernel"), (".entry", b"code")], &[]),
-    )
-    .expect("written");
-    let entered = snp_of("entered");
-    assert!(entered.contains("# ACPI tables: the image's own\n"), "{entered}");
+    let entered = files::pe(&[(".text", b"a kernel"), (".entry", b"code")], &[]);
+    let unified = files::pe(&[(".linux", &entered), (".cmdline", b"quiet")], &[]);
+    for (name, bytes) in [("entered", &entered), ("unified", &unified)] {
+        fs::write(path(name), bytes).expect("written");
+        let said = snp_of(name);
+        assert!(said.contains("# ACPI tables: the image's own\n"), "{said}");
+    }
+    let said = snp_of("image");
+    assert!(said.contains("# ACPI tables: the HOST'S."), "{said}");
     let policy = pasted("policy.toml", &snp, &[]);
     AppraisalPolicy::from_toml(&policy).expect("a policy");
     assert_eq!(snp.matches("    \"").count(), 2);

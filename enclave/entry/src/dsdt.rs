@@ -1,7 +1,8 @@
-//! The image's DSDT, in AML (ACPI 6.5, chapter 20): a PCI bus, what is reserved for its configuration, and the state in
-//! which the machine is off. No method, nothing that runs. Interrupts are messages (MSI): no line is routed.
+//! The image's DSDT, in AML (ACPI 6.5, chapter 20): a PCI bus, what is reserved for its configuration, a TPM, and the state
+//! in which the machine is off. No method, nothing that runs. Interrupts are messages (MSI): no line is routed.
 
 use crate::{
+    presented::Presented,
     room::Room,
     space::{EXPRESS_BYTES, Window, Windows},
 };
@@ -12,10 +13,13 @@ const PACKAGE_BYTES_MAX: usize = 1 << 12;
 const PCI_EXPRESS: [u8; 4] = [0x41, 0xd0, 0x0a, 0x08];
 const PCI: [u8; 4] = [0x41, 0xd0, 0x0a, 0x03];
 const RESERVED: [u8; 4] = [0x41, 0xd0, 0x0c, 0x02];
+/// The TPM's five localities (TCG PC Client Platform TPM Profile 1.05, section 6.5.2).
+const TPM: u32 = 0xfed4_0000;
+const TPM_BYTES: u32 = 0x5000;
 
 /// The definition block behind the table's header.
-pub(crate) fn write(room: &mut Room<'_>, windows: &Windows, express: Option<u32>) -> Option<()> {
-    // Name (_S5, Package () { 0, 0, 0, 0 }): what PM1 wants for off, on q35.
+pub(crate) fn write(room: &mut Room<'_>, windows: &Windows, presented: &Presented<'_>) -> Option<()> {
+    // Name (_S5, Package () { 0, 0, 0, 0 }): what PM1 wants for off, on both chipsets.
     room.put(b"\x08_S5_\x12\x06\x04\0\0\0\0")?;
     package(room, b"\x10", b"\\_SB_", |room| {
         package(room, b"\x5b\x82", b"PCI0", |room| {
@@ -35,19 +39,28 @@ pub(crate) fn write(room: &mut Room<'_>, windows: &Windows, express: Option<u32>
                 windows.high.map_or(Some(()), |window| addresses_64(room, window))
             })
         })?;
-        let Some(express) = express else {
+        if let Some(express) = presented.express {
+            package(room, b"\x5b\x82", b"CFGS", |room| {
+                identity(room, b"_HID", RESERVED)?;
+                resources(room, |room| fixed(room, express, EXPRESS_BYTES))
+            })?;
+        }
+        if presented.tpm.is_none() {
             return Some(());
-        };
-        package(room, b"\x5b\x82", b"CFGS", |room| {
-            identity(room, b"_HID", RESERVED)?;
-            resources(room, |room| {
-                // Memory32Fixed (ReadWrite, express, 256 MiB)
-                room.put(b"\x86\x09\0\x01")?;
-                room.double(express)?;
-                room.double(EXPRESS_BYTES)
-            })
+        }
+        package(room, b"\x5b\x82", b"TPM_", |room| {
+            // Name (_HID, "MSFT0101"): TCG ACPI Specification 1.3, section 9.
+            room.put(b"\x08_HID\x0dMSFT0101\0")?;
+            resources(room, |room| fixed(room, TPM, TPM_BYTES))
         })
     })
+}
+
+/// Memory32Fixed (ReadWrite, first, bytes)
+fn fixed(room: &mut Room<'_>, first: u32, bytes: u32) -> Option<()> {
+    room.put(b"\x86\x09\0\x01")?;
+    room.double(first)?;
+    room.double(bytes)
 }
 
 /// An operation whose operands are a name and a list, with its length before them.

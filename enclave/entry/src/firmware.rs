@@ -5,13 +5,20 @@
 // Firmware is measured; what the host wrote is read through `Memory` alone, which copies.
 #![allow(unsafe_code, reason = "firmware is called through its own pointers")]
 
-use core::{arch::global_asm, cell::Cell, ffi::c_void, ptr, slice};
+use core::{
+    arch::{asm, global_asm, x86_64::__cpuid},
+    cell::Cell,
+    ffi::c_void,
+    ptr, slice,
+};
 
 use crate::{
     Memory, Refusal,
+    machine::Machine,
     presented::{PROCESSORS_MAX, Presented},
     space::{MemoryEnds, Windows},
     tables,
+    whose::{Processor, Tables},
 };
 
 // `displacement` is written by adyton-image: from `entry` to where the kernel's file began before. Firmware's arguments
@@ -133,6 +140,9 @@ const SHUTDOWN: u32 = 2;
 extern "efiapi" fn replace(system: *const SystemTable) {
     // SAFETY: firmware calls an entry with its system table (section 4.1), whose parts live until boot services end.
     let system = unsafe { &*system };
+    if processor().tables() == Tables::Machine {
+        return;
+    }
     if let Err(refusal) = try_replace(system) {
         refuse(system, refusal);
     }
@@ -144,7 +154,7 @@ fn try_replace(system: &SystemTable) -> Result<(), Refusal> {
     let root = find(system, ACPI_20).ok_or(Refusal("the host presents no ACPI tables"))?;
     let ids = pages_of(boot, LOADER_DATA, PROCESSORS_MAX)?;
     let presented = Presented::read(&Mapped, root, ids)?;
-    let memory = memory_ends(boot)?;
+    let memory = memory_ends(boot, presented.machine)?;
     let windows = Windows::beside(memory, presented.express, address_bits());
 
     let room: &mut [u8] = pages_of(boot, ACPI_RECLAIM, tables::ROOM_BYTES)?;
@@ -197,7 +207,7 @@ fn install(boot: &BootServices, name: &Guid, table: *const c_void) -> Result<(),
 }
 
 /// Where memory ends, by firmware's map (section 7.2.3): a descriptor is a kind, an address, pages and attributes.
-fn memory_ends(boot: &BootServices) -> Result<MemoryEnds, Refusal> {
+fn memory_ends(boot: &BootServices, machine: Machine) -> Result<MemoryEnds, Refusal> {
     const MAP_BYTES: usize = 128 << 10;
     let map: &mut [u8] = pages_of(boot, LOADER_DATA, MAP_BYTES)?;
     let (mut bytes, mut key, mut stride, mut version) = (map.len(), 0, 0, 0);
@@ -212,7 +222,7 @@ fn memory_ends(boot: &BootServices) -> Result<MemoryEnds, Refusal> {
     if status != SUCCESS || stride < 40 {
         return Err(no_map);
     }
-    let mut ends = MemoryEnds::default();
+    let mut ends = MemoryEnds::of(machine);
     let descriptors = map.get(..bytes).ok_or(no_map)?.chunks_exact(stride);
     for descriptor in descriptors {
         let field = |at: usize| Some(u64::from_le_bytes(*descriptor.get(at..)?.first_chunk()?));
@@ -230,9 +240,40 @@ fn memory_ends(boot: &BootServices) -> Result<MemoryEnds, Refusal> {
     Ok(ends)
 }
 
+/// What the processor says of itself. On SEV-SNP firmware answers CPUID from a page that the security processor checked.
+fn processor() -> Processor {
+    let named = |leaf: u32, [b, c, d]: [u32; 3]| {
+        let found = __cpuid(leaf);
+        [found.ebx, found.ecx, found.edx] == [b, c, d]
+    };
+    let word = u32::from_le_bytes;
+    Processor {
+        trust_domain: __cpuid(0).eax >= 0x21 && named(0x21, [word(*b"Inte"), word(*b"    "), word(*b"lTDX")]),
+        sev_status: sev_status(),
+        // Bit 31: there is a hypervisor, and the leaf of its name.
+        hyper_v: __cpuid(1).ecx >> 31 == 1
+            && named(0x4000_0000, [word(*b"Micr"), word(*b"osof"), word(*b"t Hv")]),
+    }
+}
+
+/// The register of that name, where CPUID says that there is SEV (AMD64 Architecture Programmer's Manual, volume 3, E.4.17).
+fn sev_status() -> Option<u64> {
+    const FEATURES: u32 = 0x8000_001f;
+    const REGISTER: u32 = 0xc001_0131;
+    if __cpuid(0x8000_0000).eax < FEATURES || __cpuid(FEATURES).eax & 0b10 == 0 {
+        return None;
+    }
+    let (low, high): (u32, u32);
+    // SAFETY: the register is there (above), firmware runs where registers can be read, and reading it changes nothing.
+    unsafe {
+        asm!("rdmsr", in("ecx") REGISTER, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
+    }
+    Some(u64::from(high) << 32 | u64::from(low))
+}
+
 /// How many bits the processor's addresses have (AMD64 Architecture Programmer's Manual, volume 3, E.4.7).
 fn address_bits() -> u32 {
-    core::arch::x86_64::__cpuid(0x8000_0008).eax & 0xff
+    __cpuid(0x8000_0008).eax & 0xff
 }
 
 /// All memory, which firmware maps where it is (section 2.3.4).

@@ -1,7 +1,7 @@
-//! What the host's tables say, within bounds: the processors, and where PCI Express is configured. Nothing else of them
-//! is used, and an unknown table is refused.
+//! What the host's tables say, within bounds: the processors, the chipset, where PCI Express is configured, and how a TPM is
+//! spoken to. Nothing else of them is used. On q35, whose tables are known, one more is refused.
 
-use crate::{Memory, Refusal};
+use crate::{Memory, Refusal, machine::Machine};
 
 /// How many processors a machine may have.
 pub const PROCESSORS_MAX: usize = 512;
@@ -11,21 +11,35 @@ const TABLES_MAX: u64 = 32;
 const TABLE_BYTES_MAX: u32 = 32 << 10;
 const HEADER_BYTES: u64 = 36;
 /// Data that QEMU and OVMF present beside what is read here. Each is left behind.
-const IGNORED: [[u8; 4]; 8] = [
-    *b"FACP", *b"HPET", *b"WAET", *b"BGRT", *b"SRAT", *b"SLIT", *b"HMAT", *b"TPM2",
-];
+const IGNORED: [[u8; 4]; 6] = [*b"HPET", *b"WAET", *b"BGRT", *b"SRAT", *b"SLIT", *b"HMAT"];
 /// Tables with bytecode (ACPI 6.5, section 5.2.11). The FADT names the first, which is left behind with it.
 const CODE: [[u8; 4]; 3] = [*b"DSDT", *b"SSDT", *b"PSDT"];
 /// Where QEMU's q35 has the window of PCI Express: OVMF's choice, by its version.
 const WINDOWS: [u64; 2] = [0xe000_0000, 0xb000_0000];
+
+/// How a TPM is spoken to (TCG ACPI Specification 1.3, section 8, start methods), at the one address that PCs have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tpm {
+    /// Through a FIFO: 6.
+    Fifo,
+    /// Through a command and response buffer: 7.
+    Buffer,
+}
+
+/// Where a buffer's registers stand (TCG PC Client Platform TPM Profile 1.05, section 6.5.3.8). A FIFO has no such address.
+pub(crate) const TPM_BUFFER: u64 = 0xfed4_0040;
 
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Presented<'a> {
     ids: &'a mut [u32],
     processors: usize,
+    /// The chipset.
+    pub machine: Machine,
     /// Where the configuration of PCI Express stands, if the host has it: 256 MiB.
     pub express: Option<u32>,
+    /// The TPM, if the host has one.
+    pub tpm: Option<Tpm>,
 }
 
 impl<'a> Presented<'a> {
@@ -38,14 +52,17 @@ impl<'a> Presented<'a> {
     /// hold.
     ///
     /// # Errors
-    /// A table with code, an unknown one, or one that does not say what a q35 machine's does.
+    /// What does not say what a machine's tables do; on q35 a table with code beside the DSDT, and an unknown one.
     pub fn read(memory: &impl Memory, root: u64, ids: &'a mut [u32]) -> Result<Self, Refusal> {
         let cut = Refusal("the ACPI tables are cut");
         let mut presented = Self {
             ids,
             processors: 0,
+            machine: Machine::Q35,
             express: None,
+            tpm: None,
         };
+        let (mut powered, mut unknown) = (false, None);
         let list = number(memory, root, 24, 8).ok_or(cut)?;
         let length = number(memory, list, 4, 4).ok_or(cut)?;
         let entries = length.checked_sub(HEADER_BYTES).ok_or(cut)? >> 3;
@@ -57,24 +74,37 @@ impl<'a> Presented<'a> {
             let table = number(memory, list, at, 8).ok_or(cut)?;
             let mut signature = [0; 4];
             memory.read(table, &mut signature).ok_or(cut)?;
-            if CODE.contains(&signature) {
-                return Err(Refusal("the host adds an ACPI table with code"));
-            }
             match &signature {
                 b"APIC" => presented.read_processors(memory, table)?,
+                b"FACP" => {
+                    presented.read_power(memory, table)?;
+                    powered = true;
+                }
                 b"MCFG" => presented.read_express(memory, table)?,
+                b"TPM2" => presented.read_tpm(memory, table)?,
                 _ if IGNORED.contains(&signature) => {}
+                _ if CODE.contains(&signature) => {
+                    unknown = Some(Refusal("the host adds an ACPI table with code"));
+                }
                 _ => {
-                    return Err(Refusal(
+                    unknown = unknown.or(Some(Refusal(
                         "the host presents an ACPI table that the image does not know",
-                    ));
+                    )));
                 }
             }
         }
         if presented.processors == 0 {
             return Err(Refusal("the host presents no processor"));
         }
-        Ok(presented)
+        if !powered {
+            return Err(Refusal("the host presents no power management"));
+        }
+        // All are left behind. But nobody has a reason to add one to q35's, and whoever tries should not go on unnoticed;
+        // Compute Engine's machines have one with code.
+        match unknown {
+            Some(refusal) if presented.machine == Machine::Q35 => Err(refusal),
+            _ => Ok(presented),
+        }
     }
 
     /// The MADT (section 5.2.12): entries of a type, a length, and what the type says.
@@ -117,6 +147,26 @@ impl<'a> Presented<'a> {
         let place = self.ids.get_mut(self.processors);
         *place.ok_or(Refusal("the host presents more processors than the image knows"))? = id;
         self.processors = self.processors.saturating_add(1);
+        Ok(())
+    }
+
+    /// The FADT (section 5.2.9): of it only which chipset it is, by the port of the timer.
+    fn read_power(&mut self, memory: &impl Memory, table: u64) -> Result<(), Refusal> {
+        let timer = number(memory, table, 76, 4).and_then(Machine::with_timer);
+        self.machine = timer.ok_or(Refusal(
+            "power management is where no machine that the image knows has it",
+        ))?;
+        Ok(())
+    }
+
+    /// The TPM2 (TCG ACPI Specification 1.3, section 8): where its registers stand, and the start method.
+    fn read_tpm(&mut self, memory: &impl Memory, table: u64) -> Result<(), Refusal> {
+        let registers = number(memory, table, 40, 8);
+        self.tpm = match (registers, number(memory, table, 48, 4)) {
+            (Some(_), Some(6)) => Some(Tpm::Fifo),
+            (Some(TPM_BUFFER), Some(7)) => Some(Tpm::Buffer),
+            _ => return Err(Refusal("a TPM is where no machine that the image knows has it")),
+        };
         Ok(())
     }
 

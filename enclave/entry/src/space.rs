@@ -1,7 +1,7 @@
 //! Which addresses PCI devices may have: what is neither memory nor taken. Firmware says what is memory.
 
-/// Below this q35 has memory, from here on never (up to 4 GiB).
-const LOW_MEMORY_END_MAX: u64 = 0xb000_0000;
+use crate::machine::Machine;
+
 /// Bytes of the configuration of PCI Express: 256 buses of 32 devices of 8 functions of 4 KiB.
 pub const EXPRESS_BYTES: u32 = 256 << 20;
 /// From here on: IO-APIC, local APICs, firmware.
@@ -15,21 +15,31 @@ const RESERVED: u32 = 0;
 const MAPPED: [u32; 2] = [11, 12];
 
 /// Where memory ends, below and above 4 GiB.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryEnds {
     low: u64,
+    low_max: u64,
     high: u64,
 }
 
 impl MemoryEnds {
+    /// Of a machine of which no region is known yet.
+    pub fn of(machine: Machine) -> Self {
+        Self {
+            low: 0,
+            low_max: machine.low_memory_end_max(),
+            high: 0,
+        }
+    }
+
     /// Takes a region of firmware's map into account.
     pub fn add(&mut self, kind: u32, start: u64, bytes: u64) {
         let end = start.saturating_add(bytes);
         if MAPPED.contains(&kind) {
             return;
         }
-        if start < LOW_MEMORY_END_MAX {
-            self.low = self.low.max(end.min(LOW_MEMORY_END_MAX));
+        if start < self.low_max {
+            self.low = self.low.max(end.min(self.low_max));
         }
         if end > GIB4 && kind != RESERVED {
             self.high = self.high.max(end);
@@ -94,7 +104,7 @@ mod tests {
     use super::*;
 
     fn windows(regions: &[(u32, u64, u64)], express: Option<u32>, bits: u32) -> Windows {
-        let mut ends = MemoryEnds::default();
+        let mut ends = MemoryEnds::of(Machine::Q35);
         for (kind, start, bytes) in regions {
             ends.add(*kind, *start, *bytes);
         }
@@ -131,6 +141,18 @@ mod tests {
         assert_eq!(large.behind, window(0xc000_0000, 0xfebf_ffff));
         assert_eq!(large.high, window(0x4_c000_0000, (1 << 46) - 1));
         assert_eq!(large.high.map(Window::bytes), Some((1 << 46) - 0x4_c000_0000));
+    }
+
+    #[test]
+    fn a_machine_of_compute_engine_has_memory_further_up() {
+        let regions = [(7, 0x10_0000, 0xbff0_0000), (RESERVED, 0xfffc_0000, 0x4_0000)];
+        let mut ends = MemoryEnds::of(Machine::Piix4);
+        for (kind, start, bytes) in regions {
+            ends.add(kind, start, bytes);
+        }
+        let windows = Windows::beside(ends, None, 48);
+        assert_eq!(windows.before, window(0xc000_0000, 0xfebf_ffff));
+        assert_eq!(windows.high, window(GIB4, (1 << 46) - 1));
     }
 
     #[test]

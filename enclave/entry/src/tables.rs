@@ -1,16 +1,19 @@
-//! All tables that the kernel finds (ACPI 6.5, section 5.2): those of a q35 machine without system management mode, where
-//! ACPI is on from the start. What differs between machines is which processors there are and where PCI is.
+//! All tables that the kernel finds (ACPI 6.5, section 5.2): those of a machine without system management mode, where ACPI
+//! is on from the start. What differs between machines is the chipset's ports, which processors there are, where PCI is, and
+//! whether there is a TPM.
 
-use crate::{Refusal, dsdt, presented::Presented, room::Room, space::Windows};
+use crate::{
+    Refusal, dsdt,
+    machine::Machine,
+    presented::{Presented, TPM_BUFFER, Tpm},
+    room::Room,
+    space::Windows,
+};
 
 /// Bytes that [`write()`] needs: the MADT of 512 processors is 9 KiB of them.
 pub const ROOM_BYTES: usize = 16 << 10;
 
-/// Addresses of q35's power management and interrupts (Intel ICH9 datasheet, chapters 13.8 and 13.5; QEMU sets the base).
-const PM1_EVENT: u32 = 0x600;
-const PM1_CONTROL: u32 = 0x604;
-const PM_TIMER: u32 = 0x608;
-const GPE0: u32 = 0x620;
+/// Addresses of the interrupt controllers (Intel ICH9 datasheet, chapter 13.5; 82093AA datasheet).
 const IO_APIC: u32 = 0xfec0_0000;
 const LOCAL_APIC: u32 = 0xfee0_0000;
 
@@ -28,11 +31,11 @@ fn lay_out(place: u64, room: &mut [u8], presented: &Presented, windows: &Windows
     let facs = address(place, room)?;
     write_facs(room)?;
     let dsdt = address(place, room)?;
-    table(room, *b"DSDT", 2, |room| {
-        dsdt::write(room, windows, presented.express)
-    })?;
+    table(room, *b"DSDT", 2, |room| dsdt::write(room, windows, presented))?;
     let fadt = address(place, room)?;
-    table(room, *b"FACP", 6, |room| write_fadt(room, facs, dsdt))?;
+    table(room, *b"FACP", 6, |room| {
+        write_fadt(room, presented.machine, facs, dsdt)
+    })?;
     let madt = address(place, room)?;
     table(room, *b"APIC", 4, |room| write_madt(room, presented.processors()))?;
     let mcfg = match presented.express {
@@ -43,9 +46,17 @@ fn lay_out(place: u64, room: &mut [u8], presented: &Presented, windows: &Windows
             Some(mcfg)
         }
     };
+    let tpm2 = match presented.tpm {
+        None => None,
+        Some(tpm) => {
+            let tpm2 = address(place, room)?;
+            table(room, *b"TPM2", 4, |room| write_tpm2(room, tpm))?;
+            Some(tpm2)
+        }
+    };
     let xsdt = address(place, room)?;
     table(room, *b"XSDT", 1, |room| {
-        for table in [Some(fadt), Some(madt), mcfg].into_iter().flatten() {
+        for table in [Some(fadt), Some(madt), mcfg, tpm2].into_iter().flatten() {
             room.quad(table)?;
         }
         Some(())
@@ -96,36 +107,49 @@ fn write_facs(room: &mut Room<'_>) -> Option<()> {
 }
 
 /// Section 5.2.9, revision 6: 276 bytes with the header.
-fn write_fadt(room: &mut Room<'_>, facs: u64, dsdt: u64) -> Option<()> {
+fn write_fadt(room: &mut Room<'_>, machine: Machine, facs: u64, dsdt: u64) -> Option<()> {
+    let ports = machine.ports();
     let start = room.written().checked_sub(36)?;
     room.quad(0)?; // FIRMWARE_CTRL, DSDT: below, in 64 bits
     room.put(&[0, 0])?;
     room.word(9)?; // SCI_INT
     room.double(0)?; // SMI_CMD: none, ACPI is on
     room.double(0)?;
-    for block in [PM1_EVENT, 0, PM1_CONTROL, 0, 0, PM_TIMER, GPE0, 0] {
+    for block in [
+        ports.pm1_event,
+        0,
+        ports.pm1_control,
+        0,
+        0,
+        ports.timer,
+        ports.gpe0,
+        0,
+    ] {
         room.double(block)?;
     }
-    room.put(&[4, 2, 0, 4, 16, 0, 0, 0])?; // their lengths, GPE1_BASE, CST_CNT
+    room.put(&[4, 2, 0, 4, ports.gpe0_bytes, 0, 0, 0])?; // their lengths, GPE1_BASE, CST_CNT
     room.put(b"\xff\x0f\xff\x0f")?; // P_LVL2_LAT, P_LVL3_LAT: no such states
     room.put(&[0; 8])?; // FLUSH_SIZE to MON_ALRM
     room.byte(0x32)?; // CENTURY of the real-time clock
     room.word(1 << 2)?; // IAPC_BOOT_ARCH: no VGA
     room.byte(0)?;
-    // WBINVD, PROC_C1, PWR_BUTTON and SLP_BUTTON absent, RTC_S4, RESET_REG_SUP
-    room.double(1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 10)?;
-    port(room, 8, 1, 0xcf9)?; // RESET_REG
+    // WBINVD, PROC_C1, PWR_BUTTON and SLP_BUTTON absent, RTC_S4; RESET_REG_SUP
+    room.double(1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 7 | u32::from(ports.reset.is_some()) << 10)?;
+    match ports.reset {
+        Some(reset) => port(room, 8, 1, reset)?,
+        None => port(room, 0, 0, 0)?,
+    }
     room.byte(0x0f)?;
     room.put(&[0, 0, 5])?; // ARM_BOOT_ARCH, revision 6.5
     room.quad(facs)?;
     room.quad(dsdt)?;
-    port(room, 32, 2, PM1_EVENT)?;
+    port(room, 32, 2, ports.pm1_event)?;
     port(room, 0, 0, 0)?;
-    port(room, 16, 2, PM1_CONTROL)?;
+    port(room, 16, 2, ports.pm1_control)?;
     port(room, 0, 0, 0)?;
     port(room, 0, 0, 0)?;
-    port(room, 32, 3, PM_TIMER)?;
-    port(room, 128, 1, GPE0)?;
+    port(room, 32, 3, ports.timer)?;
+    port(room, ports.gpe0_bytes << 3, 1, ports.gpe0)?;
     room.zeros_to(start.checked_add(276)?)
 }
 
@@ -163,6 +187,18 @@ fn write_madt(room: &mut Room<'_>, processors: &[u32]) -> Option<()> {
         room.put(&[2, 10, 0, line, line, 0, 0, 0, 0xd, 0])?;
     }
     room.put(&[4, 6, 0xff, 0, 0, 1]) // line 1 of all processors is the NMI
+}
+
+/// TCG ACPI Specification 1.3, section 8: a client's, without a log, which the kernel has from firmware.
+fn write_tpm2(room: &mut Room<'_>, tpm: Tpm) -> Option<()> {
+    let (registers, start) = match tpm {
+        Tpm::Fifo => (0, 6),
+        Tpm::Buffer => (TPM_BUFFER, 7),
+    };
+    room.double(0)?;
+    room.quad(registers)?;
+    room.double(start)?;
+    room.put(&[0; 24])
 }
 
 /// PCI Firmware 3.3, section 4.1.2: all buses of segment 0.

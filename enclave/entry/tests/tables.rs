@@ -6,7 +6,8 @@ use std::{fs, process::Command};
 
 use entry::{
     Memory, Refusal,
-    presented::{PROCESSORS_MAX, Presented},
+    machine::Machine,
+    presented::{PROCESSORS_MAX, Presented, Tpm},
     space::{MemoryEnds, Windows},
     tables::{ROOM_BYTES, write},
 };
@@ -67,6 +68,25 @@ fn mcfg(base: u64, buses: [u8; 2]) -> Vec<u8> {
     table(b"MCFG", &contents)
 }
 
+/// A FADT with the timer at that port.
+fn fadt(timer: u32) -> Vec<u8> {
+    let mut contents = vec![0xff; 208];
+    contents[40..44].copy_from_slice(&timer.to_le_bytes());
+    table(b"FACP", &contents)
+}
+
+fn q35() -> Vec<u8> {
+    fadt(0x608)
+}
+
+fn tpm2(registers: u64, start: u32) -> Vec<u8> {
+    let mut contents = vec![0; 4];
+    contents.extend(registers.to_le_bytes());
+    contents.extend(start.to_le_bytes());
+    contents.extend([0xee; 24]);
+    table(b"TPM2", &contents)
+}
+
 const FIRST: &[u8] = &[0, 8, 0, 0, 1, 0, 0, 0];
 const SECOND: &[u8] = &[0, 8, 1, 1, 1, 0, 0, 0];
 const OFF: &[u8] = &[0, 8, 2, 2, 0, 0, 0, 0];
@@ -84,20 +104,50 @@ fn read(memory: &From) -> Result<(Vec<u32>, Option<u32>), Refusal> {
 #[test]
 fn processors_and_the_window_are_read_and_known_data_is_passed_over() {
     let tables = [
-        table(b"FACP", &[0xff; 208]),
+        q35(),
         madt(&[FIRST, IO_APIC, SECOND, OFF, FAR]),
         mcfg(0xe000_0000, [0, 255]),
         table(b"WAET", &[0; 4]),
     ];
     assert_eq!(read(&host(&tables)), Ok((vec![0, 1, 300], Some(0xe000_0000))));
-    assert_eq!(read(&host(&tables[1..2])), Ok((vec![0, 1, 300], None)));
+    assert_eq!(read(&host(&tables[..2])), Ok((vec![0, 1, 300], None)));
+}
+
+#[test]
+fn the_timer_tells_the_chipset_and_a_tpm_how_it_is_spoken_to() {
+    let machine = |tables: &[Vec<u8>]| {
+        let mut ids = [0; 4];
+        Presented::read(&host(tables), ROOT, &mut ids).map(|presented| (presented.machine, presented.tpm))
+    };
+    let first = || madt(&[FIRST]);
+    assert_eq!(machine(&[q35(), first()]), Ok((Machine::Q35, None)));
+    let fifo = tpm2(0xffff, 6);
+    assert_eq!(
+        machine(&[fadt(0xb008), first(), fifo]),
+        Ok((Machine::Piix4, Some(Tpm::Fifo)))
+    );
+    let buffer = tpm2(0xfed4_0040, 7);
+    assert_eq!(
+        machine(&[buffer, first(), q35()]),
+        Ok((Machine::Q35, Some(Tpm::Buffer)))
+    );
+    // Tables of Compute Engine's own, which are left behind like all others.
+    for name in [b"SSDT", b"XXXX"] {
+        let more = table(name, &[]);
+        assert_eq!(
+            machine(&[more, fadt(0xb008), first()]),
+            Ok((Machine::Piix4, None))
+        );
+    }
 }
 
 #[test]
 fn each_thing_that_no_machine_has_is_refused_by_its_name() {
     let good = || madt(&[FIRST]);
     let no = |tables: &[Vec<u8>], why: &str| {
-        let refused = read(&host(tables)).expect_err(why);
+        let mut tables = tables.to_vec();
+        tables.push(q35());
+        let refused = read(&host(&tables)).expect_err(why);
         assert!(refused.0.contains(why), "{} instead of {why}", refused.0);
     };
     for code in [b"DSDT", b"SSDT", b"PSDT"] {
@@ -108,6 +158,12 @@ fn each_thing_that_no_machine_has_is_refused_by_its_name() {
     }
     no(&[good(), table(b"XXXX", &[])], "does not know");
     no(&[good(), table(b"CCEL", &[0; 20])], "does not know");
+    for (registers, start) in [(0xfed4_0040, 8), (0xfed4_0000, 7), (0, 2)] {
+        no(&[good(), tpm2(registers, start)], "a TPM is where");
+    }
+    no(&[good(), fadt(0xb000)], "power management is where");
+    let without = read(&host(&[good()]));
+    assert_eq!(without, Err(Refusal("the host presents no power management")));
     no(&[], "no processor");
     no(&[madt(&[OFF])], "no processor");
     no(&[madt(&[FIRST, FIRST])], "twice");
@@ -138,7 +194,12 @@ fn x2apic(id: u32) -> Vec<u8> {
 
 #[test]
 fn tables_that_are_cut_anywhere_are_refused() {
-    let whole = host(&[madt(&[FIRST, SECOND]), mcfg(0xb000_0000, [0, 255])]);
+    let whole = host(&[
+        q35(),
+        tpm2(0, 6),
+        madt(&[FIRST, SECOND]),
+        mcfg(0xb000_0000, [0, 255]),
+    ]);
     assert!(read(&whole).is_ok());
     for length in 0..whole.1.len() - 4 {
         // The last four bytes are reserved and not read.
@@ -149,14 +210,20 @@ fn tables_that_are_cut_anywhere_are_refused() {
 
 /// What is written for a machine of 2 GiB, in a space that held other things.
 fn written(ids: &[u32], express: Option<u32>) -> Vec<u8> {
+    written_for(&[q35()], ids, express)
+}
+
+/// The same, for a host with these tables beside those.
+fn written_for(others: &[Vec<u8>], ids: &[u32], express: Option<u32>) -> Vec<u8> {
     let entries: Vec<_> = ids.iter().map(|id| x2apic(*id)).collect();
     let entries: Vec<_> = entries.iter().map(Vec::as_slice).collect();
     let mut tables = vec![madt(&entries)];
+    tables.extend_from_slice(others);
     tables.extend(express.map(|base| mcfg(base.into(), [0, 255])));
     let memory = host(&tables);
     let mut room = [0; PROCESSORS_MAX];
     let presented = Presented::read(&memory, ROOT, &mut room).expect("a machine's");
-    let mut ends = MemoryEnds::default();
+    let mut ends = MemoryEnds::of(presented.machine);
     ends.add(7, 0, 0x8000_0000);
     let windows = Windows::beside(ends, express, 40);
     let mut bytes = vec![0xaa; ROOM_BYTES];
@@ -209,22 +276,43 @@ fn the_kernel_finds_tables_of_the_image_alone_and_each_adds_up() {
     assert_eq!(names, [b"FACP", b"APIC", b"MCFG", b"DSDT"]);
     assert!(tables.iter().all(|table| table[10..16] == *b"ADYTON"));
     // What is written is read back as what it was written from.
-    let mut again = host(&[tables[1].to_vec(), tables[2].to_vec()]);
+    let mut again = host(&[tables[0].to_vec(), tables[1].to_vec(), tables[2].to_vec()]);
     assert_eq!(read(&again), Ok((vec![0, 1, 255, 300], Some(0xe000_0000))));
     let without = written(&[7], None);
     let tables = found(&without);
-    again = host(&[tables[1].to_vec()]);
+    again = host(&[tables[0].to_vec(), tables[1].to_vec()]);
     assert_eq!((read(&again), tables.len()), (Ok((vec![7], None)), 3));
+}
+
+#[test]
+fn a_machine_of_compute_engine_gets_its_ports_and_its_tpm() {
+    for (tpm, kind) in [(tpm2(7, 6), Tpm::Fifo), (tpm2(0xfed4_0040, 7), Tpm::Buffer)] {
+        let bytes = written_for(&[fadt(0xb008), tpm, table(b"SSDT", &[])], &[0, 1], None);
+        let tables = found(&bytes);
+        let names: Vec<_> = tables.iter().map(|table| &table[..4]).collect();
+        assert_eq!(names, [b"FACP", b"APIC", b"TPM2", b"DSDT"]);
+        let port = |at: usize| u32::from_le_bytes(tables[0][at..at + 4].try_into().expect("four"));
+        assert_eq!([56, 64, 76, 80].map(port), [0xb000, 0xb004, 0xb008, 0xafe0]);
+        // No register that resets: section 5.2.9, bit 10 of the flags.
+        assert_eq!((port(112) >> 10 & 1, &tables[0][116..128]), (0, &[0; 12][..]));
+        assert!(!tables[2].contains(&0xee), "nothing of the host's");
+        let again = host(&tables[..3].iter().map(|table| table.to_vec()).collect::<Vec<_>>());
+        let mut ids = [0; 4];
+        let presented = Presented::read(&again, ROOT, &mut ids).expect("ours");
+        assert_eq!((presented.machine, presented.tpm), (Machine::Piix4, Some(kind)));
+        let dsdt = tables[3];
+        assert!(dsdt.windows(8).any(|window| window == b"MSFT0101"));
+    }
 }
 
 #[test]
 fn as_many_processors_as_there_may_be_have_room_and_less_room_is_said() {
     let ids: Vec<_> = (0..PROCESSORS_MAX as u32).collect();
     found(&written(&ids, Some(0xb000_0000)));
-    let memory = host(&[madt(&[FIRST])]);
+    let memory = host(&[q35(), madt(&[FIRST])]);
     let mut room = [0; 1];
     let presented = Presented::read(&memory, ROOT, &mut room).expect("a machine's");
-    let windows = Windows::beside(MemoryEnds::default(), None, 36);
+    let windows = Windows::beside(MemoryEnds::of(Machine::Q35), None, 36);
     for bytes in 0..500 {
         assert!(write(PLACE, &mut vec![0; bytes], &presented, &windows).is_err());
     }
@@ -239,7 +327,7 @@ fn acpica_reads_every_table_and_disassembles_the_bytecode() {
     };
     assert!(version.status.success());
     let folder = tempfile::tempdir().expect("a folder");
-    let bytes = written(&[0, 1], Some(0xe000_0000));
+    let bytes = written_for(&[q35(), tpm2(0, 6)], &[0, 1], Some(0xe000_0000));
     for table in found(&bytes) {
         let name = String::from_utf8_lossy(&table[..4]).into_owned();
         let file = folder.path().join(format!("{name}.dat"));
@@ -264,6 +352,7 @@ fn acpica_reads_every_table_and_disassembles_the_bytecode() {
                 "0xDFFFFFFF,         // Range Maximum",
                 "0x000000FFFFFFFFFF, // Range Maximum",
                 "Memory32Fixed (ReadWrite,",
+                "Name (_HID, \"MSFT0101\" /* TPM 2.0 Security Device */)",
             ] {
                 assert!(source.contains(line), "no {line}: {source}");
             }

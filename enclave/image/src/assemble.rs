@@ -2,10 +2,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `vmlinuz` | the kernel of a direct boot: the package's, behind ACPI tables of the image's own ([`entry`](crate::entry)) |
+//! | `vmlinuz` | the package's kernel, behind ACPI tables of the image's own ([`entry`](crate::entry)) |
 //! | `initrd.cpio` | the binary as `/init`, modules in load order, nothing else |
 //! | `cmdline` | the command line, without a line break |
-//! | `adyton.efi` | the package's kernel, initrd and command line in one, behind systemd's stub |
+//! | `adyton.efi` | kernel, initrd and command line in one, behind systemd's stub |
 //! | `manifest.json`, `sbom.json` | every file; every component |
 
 use std::{fs, path::Path};
@@ -57,11 +57,11 @@ pub fn assemble(policy: &Policy, inputs: &Inputs<'_>) -> anyhow::Result<Artifact
     let initrd = cpio::write(&tree);
     let kernel = read(&policy.kernel.image)?;
     let stub = read(&policy.kernel.stub)?;
+    let kernel = entry::precede(&kernel, &built(inputs.entry)?).map_err(anyhow::Error::msg)?;
     let unified = unified(policy, inputs.variant, &stub, &kernel, &initrd)?;
-    let preceded = entry::precede(&kernel, &built(inputs.entry)?).map_err(anyhow::Error::msg)?;
     let command_line = policy.command_line.of(inputs.variant);
     let mut artifacts = vec![
-        ("vmlinuz", preceded),
+        ("vmlinuz", kernel),
         ("initrd.cpio", initrd),
         ("cmdline", command_line.into_bytes()),
         ("adyton.efi", unified),

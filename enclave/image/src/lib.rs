@@ -8,7 +8,7 @@
 //!    which clouds take it.
 //!
 //! Formats are ours because they are small and must be exact: [`cpio`] for the initrd, [`pe`] for the unified image and
-//! for [`entry`], the code before the kernel of a direct boot.
+//! for [`entry`], the code before the kernel.
 
 #![forbid(unsafe_code)]
 

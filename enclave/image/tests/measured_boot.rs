@@ -1,7 +1,8 @@
-//! A boot from the disk is measured as it was predicted: OVMF, a software TPM, the image's own kernel and stub, and an init
-//! that reads the registers. What Azure's paravisor and Google's vTPM are asked for is the same three PCRs.
+//! A boot from the disk is measured as it was predicted, and its ACPI tables are the image's own: OVMF, a software TPM, the
+//! image's own stub, entry and kernel, and an init that reads registers and tables. What Azure's paravisor and Google's vTPM
+//! are asked for is the same three PCRs. On q35, and on a machine with the chipset of Compute Engine's.
 //!
-//! Needs the packages that `scripts/build-image` unpacks; says NOT RUN without them.
+//! Needs the packages and the entry that `scripts/build-image` leaves behind; says NOT RUN without them.
 
 #![allow(clippy::print_stderr, reason = "tests say what they did not run")]
 
@@ -25,8 +26,32 @@ const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 const BOOT_SECONDS_MAX: u64 = 600;
 
-/// Prints the PCRs of the SHA-256 bank as the kernel has them.
+/// A machine of QEMU's: its name, its TPM, and how its disk is attached.
+struct Machine {
+    name: &'static str,
+    tpm: &'static str,
+    disk: &'static str,
+    tables: &'static [&'static str],
+}
+
+const MACHINES: [Machine; 2] = [
+    Machine {
+        name: "q35",
+        tpm: "tpm-crb",
+        disk: "virtio-blk-pci",
+        tables: &["APIC", "DSDT", "FACP", "MCFG", "TPM2"],
+    },
+    Machine {
+        name: "pc",
+        tpm: "tpm-tis",
+        disk: "nvme,serial=boot",
+        tables: &["APIC", "DSDT", "FACP", "TPM2"],
+    },
+];
+
+/// Prints the ACPI tables with who made them, and the PCRs of the SHA-256 bank, as the kernel has them.
 const INIT: &str = r#"
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mount.h>
@@ -37,6 +62,13 @@ int main(void) {
     int console = open("/dev/console", O_WRONLY);
     mkdir("/sys", 0755);
     mount("sysfs", "/sys", "sysfs", 0, 0);
+    DIR *tables = opendir("/sys/firmware/acpi/tables");
+    for (struct dirent *entry; tables && (entry = readdir(tables));) {
+        char name[300], header[36] = "";
+        snprintf(name, sizeof name, "/sys/firmware/acpi/tables/%s", entry->d_name);
+        int file = open(name, O_RDONLY);
+        if (file >= 0 && read(file, header, 36) == 36) dprintf(console, "TABLE %s %.6s\n", entry->d_name, header + 10);
+    }
     for (int pcr = 0; pcr < 16; pcr++) {
         char name[64], value[65] = "";
         snprintf(name, sizeof name, "/sys/class/tpm/tpm0/pcr-sha256/%d", pcr);
@@ -49,10 +81,10 @@ int main(void) {
 }
 "#;
 
-fn packages() -> PathBuf {
+/// What `scripts/build-image` leaves behind.
+fn image_folder() -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/image");
-    let folder = std::env::var_os("ADYTON_IMAGE_DIR").map_or_else(default, PathBuf::from);
-    folder.join("packages/unpacked")
+    std::env::var_os("ADYTON_IMAGE_DIR").map_or_else(default, PathBuf::from)
 }
 
 /// Stopped when the test ends, however it ends.
@@ -67,9 +99,13 @@ impl Drop for Running {
 
 #[test]
 fn a_boot_from_the_disk_is_measured_as_predicted() {
-    let packages = packages();
+    let (packages, entry) = (
+        image_folder().join("packages/unpacked"),
+        image_folder().join("entry.bin"),
+    );
     for needed in [
         &packages.join("boot"),
+        &entry,
         Path::new(FIRMWARE),
         Path::new(QEMU),
         Path::new("/usr/bin/swtpm"),
@@ -88,15 +124,13 @@ fn a_boot_from_the_disk_is_measured_as_predicted() {
         .status();
     assert!(compiled.expect("a C compiler").success());
 
-    fs::write(place("entry"), [0; 16]).expect("written"); // of the directly booted kernel, which is not booted here
-
     let policy = Policy::of_this_version().expect("it parses");
     let artifacts = assemble(
         &policy,
         &Inputs {
             variant: Variant::Simulated, // it has a console
             binary: &place("init"),
-            entry: &place("entry"),
+            entry: &entry,
             packages: &packages,
             crates: "none v0.0.0\n",
         },
@@ -115,20 +149,49 @@ fn a_boot_from_the_disk_is_measured_as_predicted() {
         .write_raw(&mut disk)
         .expect("written");
 
-    let registers = boot(folder.path());
-    for (pcr, value) in [(4, &predicted.pcr4), (9, &predicted.pcr9), (11, &predicted.pcr11)] {
-        assert_eq!(registers.get(&pcr), Some(&hex::encode(value)), "PCR {pcr}");
-    }
-    // What a policy drafted for a cloud holds at zero is zero: nothing came from outside the image.
-    for pcr in [8, 12, 13, 14, 15] {
-        assert_eq!(registers.get(&pcr), Some(&"0".repeat(64)), "PCR {pcr}");
+    for machine in MACHINES {
+        let name = machine.name;
+        let printed = boot(folder.path(), &machine);
+        let registers = pairs(&printed, "PCR ");
+        for (pcr, value) in [
+            ("4", &predicted.pcr4),
+            ("9", &predicted.pcr9),
+            ("11", &predicted.pcr11),
+        ] {
+            assert_eq!(registers.get(pcr), Some(&hex::encode(value)), "{name}: PCR {pcr}");
+        }
+        // What a policy drafted for a cloud holds at zero is zero: nothing came from outside the image.
+        for pcr in ["8", "12", "13", "14", "15"] {
+            assert_eq!(registers.get(pcr), Some(&"0".repeat(64)), "{name}: PCR {pcr}");
+        }
+        let tables = pairs(&printed, "TABLE ");
+        // A FACS has no author.
+        assert!(
+            tables.values().all(|author| author == "adyton"),
+            "{name}: {tables:?}"
+        );
+        let names: Vec<_> = tables.keys().map(String::as_str).collect();
+        assert_eq!(names, machine.tables, "{name}");
     }
 }
 
-/// Boots disk.img with a software TPM, and returns what init printed.
-fn boot(folder: &Path) -> BTreeMap<u32, String> {
+/// The lines that begin so: what stands first, and what stands behind it in lower case.
+fn pairs(printed: &str, begin: &str) -> BTreeMap<String, String> {
+    let lines = printed.lines();
+    lines
+        .filter_map(|line| line.trim().strip_prefix(begin)?.split_once(' '))
+        .map(|(first, second)| (first.to_owned(), second.trim().to_lowercase()))
+        .collect()
+}
+
+/// Boots disk.img with a software TPM, and returns what the console showed.
+fn boot(folder: &Path, machine: &Machine) -> String {
     let text = |name: &str| folder.join(name).display().to_string();
     fs::copy(VARIABLES, folder.join("variables")).expect("copied");
+    for left in ["tpm.sock", "console"] {
+        let _ = fs::remove_file(folder.join(left)); // of the boot before
+    }
+    let _ = fs::remove_dir_all(folder.join("tpm"));
     fs::create_dir(folder.join("tpm")).expect("made");
     let _tpm = Running(
         Command::new("/usr/bin/swtpm")
@@ -154,7 +217,7 @@ fn boot(folder: &Path) -> BTreeMap<u32, String> {
         Command::new(QEMU)
             .args([
                 "-machine",
-                "q35,accel=tcg",
+                &format!("{},accel=tcg,smm=off", machine.name),
                 "-cpu",
                 "max,fma=off,avx2=off,avx=off",
                 "-m",
@@ -172,26 +235,23 @@ fn boot(folder: &Path) -> BTreeMap<u32, String> {
             ])
             .args([
                 "-drive",
-                &format!("if=virtio,format=raw,file={}", text("disk.img")),
+                &format!("if=none,id=disk,snapshot=on,format=raw,file={}", text("disk.img")),
+                "-device",
+                &format!("{},drive=disk", machine.disk),
             ])
             .args(["-chardev", &format!("socket,id=tpm,path={}", text("tpm.sock"))])
             .args([
                 "-tpmdev",
                 "emulator,id=tpm0,chardev=tpm",
                 "-device",
-                "tpm-crb,tpmdev=tpm0",
+                &format!("{},tpmdev=tpm0", machine.tpm),
             ])
             .stdin(Stdio::null())
             .spawn()
             .expect("QEMU starts"),
     );
     wait(&|| console(folder).contains("PCRs end"));
-    let lines = console(folder);
-    lines
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("PCR ")?.split_once(' '))
-        .filter_map(|(pcr, value)| Some((pcr.parse().ok()?, value.trim().to_lowercase())))
-        .collect()
+    console(folder)
 }
 
 fn console(folder: &Path) -> String {

@@ -8,6 +8,7 @@ use measurement::{
     FIRMWARE_BYTES_MAX, INITRD_BYTES_MAX, KERNEL_BYTES_MAX,
     pe::Image,
     snp::{Firmware, IdAuth, IdBlock, IdKey, KernelHashes, Launch, Processor, Vmm, launch_digest},
+    uki::UnifiedKernelImage,
 };
 use serde_json::json;
 
@@ -116,9 +117,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<References, HostError> {
     Ok(references)
 }
 
-/// Whether the image's builder put its entry before the kernel's, which replaces the host's ACPI tables.
+/// Whether the image's builder put its entry before the kernel's, which replaces the host's ACPI tables. The kernel may be
+/// that of a unified image.
 fn brings_tables(kernel: &[u8]) -> bool {
-    Image::parse(kernel).is_ok_and(|image| image.sections().iter().any(|section| section.is(".entry")))
+    let inner = UnifiedKernelImage::parse(kernel).ok();
+    let inner = inner.as_ref().and_then(|image| image.section(".linux"));
+    Image::parse(inner.unwrap_or(kernel))
+        .is_ok_and(|image| image.sections().iter().any(|section| section.is(".entry")))
 }
 
 /// Signs an ID block where a key is given: one launch, one block.
