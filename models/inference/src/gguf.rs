@@ -1,9 +1,10 @@
-//! GGUF: one file with metadata, tokenizer and weights. Read by our own strict reader; what it gives is what the
+//! GGUF: metadata, tokenizer and weights in one file, or in numbered ones. Read by our own strict reader; what it gives is what the
 //! Hugging Face files give elsewhere, an architecture, a checkpoint under Hugging Face's names, and a tokenizer.
 
 mod architecture;
 mod keys;
 mod reader;
+mod split;
 mod tensors;
 mod tokenizer;
 mod values;
@@ -17,8 +18,9 @@ use crate::error::InferenceError;
 use crate::text::TokenizerFiles;
 
 use self::reader::Gguf;
+pub(crate) use self::split::place_of;
 
-/// Everything a model needs, from one file.
+/// Everything a model needs.
 pub(crate) struct GgufModel<'a> {
     pub(crate) architecture: Architecture,
     pub(crate) checkpoint: Checkpoint<'a>,
@@ -28,13 +30,13 @@ pub(crate) struct GgufModel<'a> {
 }
 
 impl<'a> GgufModel<'a> {
-    /// Validates the whole file and takes it apart.
-    pub(crate) fn open(name: &str, file: &'a [u8]) -> Result<Self, InferenceError> {
+    /// Validates the files in full and takes them apart. `name` is the first's.
+    pub(crate) fn open(name: &str, files: &[&'a [u8]]) -> Result<Self, InferenceError> {
         let malformed = |reason: String| InferenceError::FileMalformed {
             file: name.chars().take(200).collect(),
             reason,
         };
-        let gguf = Gguf::parse(file).map_err(malformed)?;
+        let gguf = Gguf::parse_files(files).map_err(malformed)?;
         let (decoder, family) = architecture::parse(&gguf)?;
         let (tokenizer, end_tokens) = tokenizer::build(&gguf)?;
         let checkpoint = tensors::checkpoint(&gguf, &decoder, family)?;

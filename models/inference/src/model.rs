@@ -12,7 +12,7 @@ use crate::constraint::ConstraintCompiler;
 use crate::decoder::{Decoder, Head};
 use crate::engine::{Engine, EngineConfig};
 use crate::error::InferenceError;
-use crate::gguf::GgufModel;
+use crate::gguf::{self, GgufModel};
 use crate::text::{ChatTemplate, Special, TextTokenizer, TokenizerFiles, Vocabulary};
 use crate::tools::ToolSyntax;
 
@@ -41,16 +41,26 @@ impl<'a> ModelFiles<'a> {
         self.files.get(name).copied()
     }
 
-    /// The one file in GGUF form, if the model is one.
-    fn gguf(&self) -> Result<Option<(&'a str, &'a [u8])>, InferenceError> {
-        let mut files = self.files.iter().filter(|(name, _)| name.ends_with(GGUF_SUFFIX));
-        match (files.next(), files.next()) {
-            (Some(_), Some((second, _))) => Err(InferenceError::Unsupported {
+    /// The files in GGUF form, in their order, with the name of the first, if the model is in that form.
+    fn gguf(&self) -> Result<Option<(&'a str, Vec<&'a [u8]>)>, InferenceError> {
+        let files = self.files.iter().filter(|(name, _)| name.ends_with(GGUF_SUFFIX));
+        let (names, contents): (Vec<&str>, Vec<&[u8]>) = files.map(|(name, bytes)| (*name, *bytes)).unzip();
+        let Some(first) = names.first() else {
+            return Ok(None);
+        };
+        // They are in the order of their names, so that of their numbers.
+        let stem = gguf::place_of(first).map(|(stem, ..)| stem);
+        let stray = names.iter().enumerate().skip(1).find(|(index, name)| {
+            let place = gguf::place_of(name);
+            stem.is_none() || place != stem.map(|stem| (stem, index + 1, names.len()))
+        });
+        match stray {
+            None => Ok(Some((first, contents))),
+            Some((_, stray)) => Err(InferenceError::Unsupported {
                 what: "a second GGUF file",
-                found: second.chars().take(200).collect(),
-                supported: "a model in one file",
+                found: stray.chars().take(200).collect(),
+                supported: "a model in one file, or in all of NAME-00001-of-0000N.gguf",
             }),
-            (first, _) => Ok(first.map(|(name, bytes)| (*name, *bytes))),
         }
     }
 
@@ -99,11 +109,11 @@ impl Model {
     ///
     /// Read are `config.json`, `tokenizer.json`, `model.safetensors` (or `model.safetensors.index.json` and its
     /// shards), and where they exist `tokenizer_config.json`, `chat_template.jinja`, `generation_config.json`. A
-    /// single file whose name ends in `.gguf` has all of it.
+    /// single file whose name ends in `.gguf` has all of it, and so have all of `NAME-00001-of-0000N.gguf`.
     pub fn load(files: &ModelFiles<'_>) -> Result<Self, InferenceError> {
         let (architecture, checkpoint, tokenizer_files, more_ends) = match files.gguf()? {
-            Some((name, bytes)) => {
-                let gguf = GgufModel::open(name, bytes)?;
+            Some((name, files)) => {
+                let gguf = GgufModel::open(name, &files)?;
                 (
                     gguf.architecture,
                     gguf.checkpoint,

@@ -77,7 +77,7 @@ pub(crate) enum Command {
 /// `seal`.
 #[derive(Debug, Args)]
 pub(crate) struct Seal {
-    /// Folder with config.json, tokenizer and weights, or with a GGUF file; hidden files are left out
+    /// Folder with config.json, tokenizer and weights, or with GGUF files; hidden files are left out
     #[arg(value_name = "DIR")]
     pub(crate) source: PathBuf,
     /// The new folder; must not exist
@@ -122,7 +122,7 @@ pub(crate) struct Pull {
     /// What to pull: hf:ORG/NAME or hf:ORG/NAME@REVISION
     #[arg(value_name = "REPOSITORY")]
     pub(crate) repository: Repository,
-    /// Take this file, too; of several GGUF files, this one. Can be repeated
+    /// Take this file, too; of several models in GGUF, this one. Can be repeated
     #[arg(long = "file", value_name = "NAME")]
     pub(crate) files: Vec<String>,
     /// The new folder; must not exist [default: ORG--NAME.sealed in $XDG_DATA_HOME/adyton/models]

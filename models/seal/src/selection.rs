@@ -7,7 +7,8 @@ use crate::error::{Result, SealError};
 /// The files to pull: those named, or else what an engine reads.
 ///
 /// Configuration, tokenizer, templates, licence, and the safetensors weights of the folder itself. A repository of GGUF
-/// files has several of one model, so that one must be named unless it is alone. Pickles (`.bin`, `.pt`) run code when
+/// files has several of one model, so that one must be named unless it is alone; one in several files is pulled whole,
+/// whichever of them is named. Pickles (`.bin`, `.pt`) run code when
 /// they are read and are never taken.
 pub(crate) fn select(files: Vec<ArrivingFile>, named: &[String]) -> Result<Vec<ArrivingFile>> {
     for name in named {
@@ -15,6 +16,16 @@ pub(crate) fn select(files: Vec<ArrivingFile>, named: &[String]) -> Result<Vec<A
             return Err(SealError::NotInRepository(name.clone()));
         }
     }
+    let named: Vec<String> = files
+        .iter()
+        .map(|file| &file.name)
+        .filter(|name| {
+            let of_a_named_one =
+                |named: &String| split_stem(named).is_some_and(|stem| split_stem(name) == Some(stem));
+            named.contains(name) || named.iter().any(of_a_named_one)
+        })
+        .cloned()
+        .collect();
     let has_safetensors = files.iter().any(|file| is_safetensors(&file.name));
     let gguf: Vec<&str> = files
         .iter()
@@ -25,9 +36,15 @@ pub(crate) fn select(files: Vec<ArrivingFile>, named: &[String]) -> Result<Vec<A
         .iter()
         .any(|name| is_safetensors(name) || name.ends_with(".gguf"));
     let only_gguf = match gguf[..] {
-        _ if has_safetensors || named_weights => None,
+        _ if has_safetensors || named_weights => Vec::new(),
         [] => return Err(SealError::NoWeights),
-        [only] => Some(only.to_owned()),
+        [only] => vec![only.to_owned()],
+        [first, ..]
+            if split_stem(first).is_some()
+                && gguf.iter().all(|name| split_stem(name) == split_stem(first)) =>
+        {
+            gguf.iter().map(|name| (*name).to_owned()).collect()
+        }
         _ => {
             return Err(SealError::SeveralWeights(
                 gguf.iter().take(12).map(|name| (*name).to_owned()).collect(),
@@ -39,7 +56,7 @@ pub(crate) fn select(files: Vec<ArrivingFile>, named: &[String]) -> Result<Vec<A
         .filter(|file| {
             let name = &file.name;
             named.contains(name)
-                || Some(name) == only_gguf.as_ref()
+                || only_gguf.contains(name)
                 || (!named_weights && is_safetensors(name))
                 || is_small_part(name)
         })
@@ -50,6 +67,14 @@ pub(crate) fn select(files: Vec<ArrivingFile>, named: &[String]) -> Result<Vec<A
 
 fn is_safetensors(name: &str) -> bool {
     name.ends_with(".safetensors") && !name.contains('/')
+}
+
+/// What the names of a GGUF in several files begin with: `STEM-00001-of-00003.gguf`.
+fn split_stem(name: &str) -> Option<&str> {
+    let is_number = |digits: &str| digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    let (stem, number) = rest.rsplit_once('-')?;
+    (is_number(number) && is_number(count)).then_some(stem)
 }
 
 /// What stands beside the weights; modules of sentence embeddings lie in folders of their own.
@@ -129,6 +154,27 @@ mod tests {
         assert_eq!(
             selected(&several, &["m.Q2_K.gguf"]).unwrap_err(),
             "not-in-repository"
+        );
+    }
+
+    #[test]
+    fn a_gguf_in_several_files_is_pulled_whole() {
+        let small = ["m-Q4-00001-of-00002.gguf", "m-Q4-00002-of-00002.gguf"];
+        assert_eq!(selected(&small, &[]).unwrap(), small);
+        let both = [
+            &small[..],
+            &[
+                "m-Q8-00001-of-00003.gguf",
+                "m-Q8-00002-of-00003.gguf",
+                "m-Q8-00003-of-00003.gguf",
+            ],
+        ]
+        .concat();
+        assert_eq!(selected(&both, &[]).unwrap_err(), "several-weights");
+        assert_eq!(selected(&both, &["m-Q8-00001-of-00003.gguf"]).unwrap(), both[2..]);
+        assert_eq!(
+            selected(&["a.gguf", small[0]], &[]).unwrap_err(),
+            "several-weights"
         );
     }
 

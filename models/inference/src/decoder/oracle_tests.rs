@@ -10,7 +10,7 @@ use crate::model::{Model, ModelFiles};
 use crate::request::{ChatMessage, Role};
 use crate::text::Conversation;
 
-const FIXTURES: [&str; 20] = [
+const FIXTURES: [&str; 21] = [
     "gqa-untied-f32",
     "tied-llama3-f32",
     "bias-f32",
@@ -29,6 +29,7 @@ const FIXTURES: [&str; 20] = [
     "phi3",
     "phi3-plain",
     "smollm3",
+    "smollm3-full",
     "gpt-oss",
     "gpt-oss-mxfp4",
 ];

@@ -22,9 +22,12 @@ pub(super) enum Family {
     Gemma3,
     Phi3,
     GptOss,
+    SmolLm3,
 }
 
-const SUPPORTED: &str = "llama, qwen2, qwen3, qwen3moe, gemma3, phi3, gpt-oss in GGUF";
+const SUPPORTED: &str = "llama, qwen2, qwen3, qwen3moe, gemma3, phi3, gpt-oss, smollm3 in GGUF";
+/// SmolLM 3 has a layer without positions after every three with them. No key says so: llama.cpp knows it by the name.
+const SMOLLM_3_INTERVAL: usize = 4;
 /// Gemma 3 27B scales its scores by the width of a hidden head; only its depth tells it apart.
 const GEMMA_27B_LAYERS: usize = 62;
 
@@ -33,14 +36,6 @@ pub(super) fn parse(gguf: &Gguf<'_>) -> Result<(DecoderConfig, Family), Inferenc
         Some(Value::Text(name)) => *name,
         _ => return Err(malformed("general.architecture is missing")),
     };
-    if gguf
-        .value("split.count")
-        .and_then(|count| count.whole())
-        .unwrap_or(0)
-        > 1
-    {
-        return Err(unsupported("split.count", "several files", "one GGUF file"));
-    }
     let family = match name {
         "llama" => Family::Llama,
         "qwen2" => Family::Qwen2,
@@ -49,6 +44,7 @@ pub(super) fn parse(gguf: &Gguf<'_>) -> Result<(DecoderConfig, Family), Inferenc
         "gemma3" => Family::Gemma3,
         "phi3" => Family::Phi3,
         "gpt-oss" => Family::GptOss,
+        "smollm3" => Family::SmolLm3,
         other => return Err(unsupported("architecture", other, SUPPORTED)),
     };
     let keys = Keys::new(gguf, name);
@@ -207,12 +203,15 @@ fn layer_configs(
             intermediate: intermediate.ok_or_else(|| malformed("feed_forward_length is missing"))?,
         }
     };
-    let layer = |slides: &bool| LayerConfig {
+    let layer = |(index, slides): (usize, &bool)| LayerConfig {
         window: window.filter(|_| *slides),
-        rope: Some(usize::from(family == Family::Gemma3 && *slides)),
+        rope: match family {
+            Family::SmolLm3 if (index + 1).is_multiple_of(SMOLLM_3_INTERVAL) => None,
+            _ => Some(usize::from(family == Family::Gemma3 && *slides)),
+        },
         mlp: mlp.clone(),
     };
-    Ok(sliding.iter().map(layer).collect())
+    Ok(sliding.iter().enumerate().map(layer).collect())
 }
 
 /// The last layer of each group sees everything; a list of the file goes first. Without groups all layers slide, if

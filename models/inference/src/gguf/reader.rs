@@ -29,9 +29,9 @@ const ALIGNMENT_MAX: usize = 1 << 21;
 
 /// A file that holds what it claims.
 pub(super) struct Gguf<'a> {
-    metadata: BTreeMap<&'a str, Value<'a>>,
-    tensors: BTreeMap<&'a str, TensorEntry>,
-    file: &'a [u8],
+    pub(super) metadata: BTreeMap<&'a str, Value<'a>>,
+    /// What each tensor is, and its bytes.
+    pub(super) tensors: BTreeMap<&'a str, (TensorEntry, &'a [u8])>,
 }
 
 /// One tensor: what it is and where in the file.
@@ -99,10 +99,13 @@ impl<'a> Gguf<'a> {
             }
         }
         check_overlap(entries.values())?;
+        let tensors = entries.into_iter().map(|(name, entry)| {
+            let bytes = &file[entry.range.clone()];
+            (name, (entry, bytes))
+        });
         Ok(Self {
             metadata,
-            tensors: entries,
-            file,
+            tensors: tensors.collect(),
         })
     }
 
@@ -115,16 +118,13 @@ impl<'a> Gguf<'a> {
     }
 
     pub(super) fn tensors(&self) -> impl Iterator<Item = (&'a str, &TensorEntry, &'a [u8])> {
-        let file = self.file;
         self.tensors
             .iter()
-            .map(move |(name, entry)| (*name, entry, &file[entry.range.clone()]))
+            .map(|(name, (entry, bytes))| (*name, entry, *bytes))
     }
 
     pub(super) fn tensor(&self, name: &str) -> Option<(&TensorEntry, &'a [u8])> {
-        self.tensors
-            .get(name)
-            .map(|entry| (entry, &self.file[entry.range.clone()]))
+        self.tensors.get(name).map(|(entry, bytes)| (entry, *bytes))
     }
 }
 
@@ -212,6 +212,6 @@ fn check_overlap<'t>(tensors: impl Iterator<Item = &'t TensorEntry>) -> Result<(
 }
 
 /// A name for an error message: bounded.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     name.chars().take(120).collect()
 }

@@ -34,7 +34,7 @@ pub(super) fn checkpoint<'a>(
             Some("attn_k") => config.kv_heads,
             _ => 0,
         };
-        if family == Family::Llama && turned_heads > 0 {
+        if matches!(family, Family::Llama | Family::SmolLm3) && turned_heads > 0 {
             bytes = Cow::Owned(halves_together(&bytes, &entry.shape, turned_heads)?);
         }
         checkpoint.insert(ours, entry.format, entry.shape.clone(), bytes);

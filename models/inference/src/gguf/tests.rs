@@ -74,6 +74,7 @@ fn the_same_weights_in_both_formats_agree_exactly() {
         "phi3-plain",
         "gpt-oss",
         "gpt-oss-mxfp4",
+        "smollm3-full",
     ] {
         let (gguf, safetensors) = (of_gguf(name), of_safetensors(name));
         let tokens: Vec<u32> = (0..40).map(|index| index * 37 % 256).collect();
@@ -99,6 +100,106 @@ fn the_same_weights_in_both_formats_agree_exactly() {
         let end = safetensors.tokenizer().token("</s>").expect("it is there");
         assert!(gguf.is_end_token(end));
     }
+}
+
+/// By the package gguf: `qwen2-full` again, in several files.
+#[test]
+fn a_model_in_several_files_is_the_one_in_one_file_and_none_may_be_missing_or_another() {
+    let names: Vec<String> = (1..=3)
+        .map(|number| format!("split-{number:05}-of-00003.gguf"))
+        .collect();
+    let contents: Vec<Vec<u8>> = names
+        .iter()
+        .map(|name| std::fs::read(folder().join("gguf").join(name)).expect("it is committed"))
+        .collect();
+    let load = |files: &[(&str, usize)]| {
+        let files: ModelFiles<'_> = files
+            .iter()
+            .map(|(name, content)| (*name, contents[*content].as_slice()))
+            .collect();
+        Model::load(&files)
+    };
+    let [first, second, third] = [0, 1, 2].map(|index| names[index].as_str());
+    let split = load(&[(third, 2), (first, 0), (second, 1)]).expect("all are there");
+    let tokens: Vec<u32> = (0..40).map(|index| index * 37 % 256).collect();
+    let whole = of_gguf("qwen2-full");
+    assert_eq!(logits(split.decoder(), &tokens), logits(whole.decoder(), &tokens));
+
+    for (files, why) in [
+        (&[(first, 0)][..], "it is one of 3 files, and 1 are there"),
+        (&[(first, 0), (second, 1)], "a second GGUF file"),
+        (&[(second, 1), (third, 2)], "a second GGUF file"),
+        (
+            &[(first, 0), ("split-00002-of-00002.gguf", 1)],
+            "it is one of 3 files, and 2 are there",
+        ),
+        (&[(first, 0), (second, 2), (third, 1)], "by its own word"),
+        (&[(first, 0), (second, 1), (third, 1)], "by its own word"),
+        (
+            &[(first, 0), (second, 1), ("other-00003-of-00003.gguf", 2)],
+            "a second GGUF file",
+        ),
+        (
+            &[("model.gguf", 0), (second, 1), (third, 2)],
+            "a second GGUF file",
+        ),
+    ] {
+        let error = load(files).err().expect(why).to_string();
+        assert!(error.contains(why), "{error} instead of {why}");
+    }
+}
+
+/// A file behind the first with words of its own, or with a tensor that was there.
+#[test]
+fn what_files_behind_the_first_may_not_say_is_refused() {
+    let file = |number: u16, tensor: &str, more: &[&str]| {
+        let mut keys = vec![("split.count", 2_u16), ("split.no", number)];
+        keys.extend(more.iter().map(|key| (*key, 1)));
+        of_keys(&keys, tensor)
+    };
+    let parse = |second: &[u8]| Gguf::parse_files(&[&file(0, "a", &[]), second]).map(|_| ());
+    assert_eq!(parse(&file(1, "b", &[])), Ok(()));
+    for (second, why) in [
+        (file(1, "a", &[]), "a is in two files"),
+        (
+            file(1, "b", &["llama.block_count"]),
+            "llama.block_count stands behind",
+        ),
+        (file(0, "b", &[]), "by its own word"),
+    ] {
+        let error = parse(&second).expect_err(why);
+        assert!(error.contains(why), "{error} instead of {why}");
+    }
+    let announced = of_keys(
+        &[("split.count", 2), ("split.no", 0), ("split.tensors.count", 3)],
+        "a",
+    );
+    let error = Gguf::parse_files(&[&announced, &file(1, "b", &[])]).err();
+    assert!(error.is_some_and(|error| error.contains("more or fewer tensors")));
+    assert!(Gguf::parse_files(&[]).is_err());
+}
+
+/// A file with these numbers and one tensor of a float.
+fn of_keys(keys: &[(&str, u16)], tensor: &str) -> Vec<u8> {
+    let text = |file: &mut Vec<u8>, text: &str| {
+        file.extend((text.len() as u64).to_le_bytes());
+        file.extend(text.as_bytes());
+    };
+    let mut file = b"GGUF\x03\0\0\0".to_vec();
+    file.extend(1_u64.to_le_bytes());
+    file.extend((keys.len() as u64).to_le_bytes());
+    for (key, value) in keys {
+        text(&mut file, key);
+        file.extend(2_u32.to_le_bytes()); // UINT16
+        file.extend(value.to_le_bytes());
+    }
+    text(&mut file, tensor);
+    for word in [1_u32, 1, 0, 0, 0, 0] {
+        file.extend(word.to_le_bytes()); // one dimension of 1, F32, offset 0
+    }
+    file.resize(file.len().next_multiple_of(32), 0);
+    file.extend(1.0_f32.to_le_bytes());
+    file
 }
 
 /// Every format in one file; `quantised.json` has the values that the package reads.
@@ -128,7 +229,7 @@ fn quantised_weights_are_read_bit_for_bit() {
 #[test]
 fn quantised_products_are_close_to_those_of_the_same_weights_in_f32() {
     let file = std::fs::read(folder().join("gguf/quantised.gguf")).expect("it is committed");
-    let open = || GgufModel::open("quantised", &file).expect("it is well formed");
+    let open = || GgufModel::open("quantised", &[&file]).expect("it is well formed");
     let (narrow, wide) = (open(), open());
     let narrow =
         Decoder::load(narrow.architecture.decoder, narrow.checkpoint, Head::Logits).expect("it loads");
