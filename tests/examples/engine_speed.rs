@@ -3,7 +3,8 @@
 //!
 //! `cargo run --release --workspace --example engine_speed [FORMAT...]`
 //!
-//! `LLAMA_BENCH` and `LLAMA_SERVER` name llama.cpp's binaries; without them there is nothing beside.
+//! `LLAMA_BENCH` and `LLAMA_SERVER` name llama.cpp's binaries; without them there is nothing beside. `INSTRUCTIONS` names
+//! the fastest that the engine may use (`avx2`): to be compared with a llama.cpp that was built for no more.
 
 #![allow(clippy::print_stdout, reason = "a command for a person")]
 
@@ -131,8 +132,10 @@ fn report(format: &str, document: &Value, ours: Speed, theirs: Speed) {
 }
 
 fn adyton(file: &Path) -> Value {
+    let instructions = env::var("INSTRUCTIONS").map(|name| ["--instructions".to_owned(), name]);
     let output = Command::new(binary("adyton-bench"))
         .arg(file)
+        .args(instructions.into_iter().flatten())
         .args(["--json", "--streams", &format!("1,{STREAMS}")])
         .args(["--prompt-tokens", &PROMPT_TOKENS.to_string()])
         .args(["--completion-tokens", &COMPLETION_TOKENS.to_string()])

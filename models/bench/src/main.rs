@@ -15,7 +15,7 @@ use std::time::Instant;
 use anstyle::{AnsiColor, Style};
 use clap::Parser;
 use inference::{InferenceError, Model, ModelFiles};
-use kernels::Format;
+use kernels::{Format, Isa};
 use serde_json::{Value, json};
 
 use crate::machine::Machine;
@@ -42,6 +42,7 @@ Examples:
   adyton bench ./my-model --streams 1,4,16
   adyton bench --random bf16 --prompt-tokens 2048
   adyton bench --random q8_0 --write random.gguf   (keep it, for another engine to read)
+  adyton bench --instructions avx2                 (as on a CPU that has no more)
 
 Run it on an otherwise idle machine. Nothing is asserted: figures are for reading.
 
@@ -69,9 +70,20 @@ struct Arguments {
     /// How many requests at a time, each measured
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 4])]
     streams: Vec<usize>,
+    /// Do without faster instructions than these [default: the fastest of this CPU]
+    #[arg(long, value_name = "NAME", value_parser = instructions)]
+    instructions: Option<Isa>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+}
+
+fn instructions(name: &str) -> Result<Isa, String> {
+    let available = || {
+        let names: Vec<_> = Isa::all_available().iter().map(|isa| isa.name()).collect();
+        format!("this CPU has {}", names.join(", "))
+    };
+    Isa::named(name).ok_or_else(available)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +151,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), BenchError> {
+    if let Some(instructions) = arguments.instructions {
+        instructions.make_best(); // nothing has been computed yet
+    }
     let shape = if arguments.tiny {
         Shape::TINY
     } else {

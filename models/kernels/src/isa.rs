@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::simd::Simd;
 use crate::simd::scalar::Scalar;
@@ -35,6 +36,9 @@ enum Kind {
     Avx512Bf16,
 }
 
+/// What [`Isa::best`] answers, once it has been asked or told.
+static BEST: OnceLock<Isa> = OnceLock::new();
+
 /// Work that is written once for every [`Simd`]; `run` must be `inline(always)`.
 pub(crate) trait Kernel {
     type Output;
@@ -58,9 +62,15 @@ impl Isa {
         }
     }
 
-    /// The fastest that this CPU has.
+    /// The fastest that this CPU has, or what [`Self::make_best`] said.
     pub fn best() -> Self {
-        Self::all_available().pop().unwrap_or_else(Self::scalar)
+        *BEST.get_or_init(|| Self::all_available().pop().unwrap_or_else(Self::scalar))
+    }
+
+    /// Makes these instructions the best for the whole process: what another CPU would make of the same work. False when
+    /// others have been used already.
+    pub fn make_best(self) -> bool {
+        *BEST.get_or_init(|| self) == self
     }
 
     /// Everything that this CPU has, slowest first.
