@@ -3,9 +3,9 @@
 //! `cargo run --release -p adyton-kernels --example kernel_speed [FORMAT] [ISA] [THREADS]`
 //!
 //! First what bounds them: bytes per second of reading a large buffer, and operations per second of the
-//! instructions on registers. Then each format with each instruction set: one row (decoding) as a fraction of the
-//! first and in weights per second, which formats of different size are compared by, and 512 rows (prefill) as a fraction
-//! of the second: of the numbers that the products are computed in. Times are the best of many short runs, or those that the
+//! instructions on registers. Then each format with each instruction set: one row (decoding) and sixteen (as many requests)
+//! as a fraction of the first, one also in weights per second, which formats of different size are compared by, and 512 rows
+//! (prefill) as a fraction of the second: of the numbers that the products are computed in. Times are the best of many short runs, or those that the
 //! thread had a core, so that they mean something on a machine that does other work too.
 
 #![allow(clippy::print_stdout, reason = "it speaks to a person")]
@@ -20,6 +20,7 @@ const MATRICES: usize = 64;
 const OUTPUTS_READ: usize = 1024;
 const INPUTS: usize = 2048;
 const OUTPUTS_COMPUTED: usize = 1024;
+const ROWS_OF_REQUESTS: usize = 16;
 const ROWS_COMPUTED: usize = 512;
 
 fn main() {
@@ -36,7 +37,9 @@ fn main() {
         let read = bandwidth(&Pool::new(threads), 1 << 29);
         println!("reading 512 MiB: {read:.1} GB/s with {threads} threads");
     }
-    println!("format  isa     1 row: GB/s  of reading  G weights/s   512 rows: Gop/s  of peak");
+    println!(
+        "format  isa     1 row: GB/s  of reading  G weights/s   16 rows: of reading   512 rows: Gop/s  of peak"
+    );
     for isa in Isa::all_available()
         .into_iter()
         .filter(|found| wanted(&isa, found.name()))
@@ -48,15 +51,17 @@ fn main() {
             if isa == Isa::scalar() && format == Format::F16 {
                 continue; // its conversions are too slow to be worth the time
             }
-            let (few, read) = one_row(format, isa, &pool);
+            let (few, read) = few_rows(1, format, isa, &pool);
+            let (several, _) = few_rows(ROWS_OF_REQUESTS, format, isa, &pool);
             let many = many_rows(format, isa, &pool);
             let peak = isa.peak(format) * threads as f64;
             let name = format!("{format:?}");
             println!(
-                "{name:7} {:7} {few:10.1} {:11.0}% {:12.2} {many:17.0} {:8.0}%",
+                "{name:7} {:7} {few:10.1} {:11.0}% {:12.2} {:20.0}% {many:17.0} {:8.0}%",
                 isa.name(),
                 100.0 * few / read,
                 few * format.block_elements() as f64 / format.block_bytes() as f64,
+                100.0 * several / read,
                 100.0 * many / peak
             );
         }
@@ -84,7 +89,7 @@ fn bandwidth(pool: &Pool, bytes: usize) -> f64 {
     let each = buffer.len() / pieces;
     let mut next = 0;
     let seconds = shortest(Duration::from_millis(300), || {
-        // Another piece each time, as one_row takes another matrix: what caches hold, they hold for both.
+        // Another piece each time, as few_rows takes another matrix: what caches hold, they hold for both.
         let piece = &buffer[next % pieces * each..][..each];
         next += 1;
         pool.run(|part, of| {
@@ -130,20 +135,20 @@ fn pack(format: Format, outputs: usize, isa: Isa, pool: &Pool) -> Matrix {
 }
 
 /// GB/s of weights, and of reading as many bytes.
-fn one_row(format: Format, isa: Isa, pool: &Pool) -> (f64, f64) {
+fn few_rows(rows: usize, format: Format, isa: Isa, pool: &Pool) -> (f64, f64) {
     let scalar = isa == Isa::scalar();
     let count = if scalar { 1 } else { MATRICES };
     let matrices: Vec<_> = (0..count)
         .map(|_| pack(format, OUTPUTS_READ, isa, pool))
         .collect();
-    let x: Vec<f32> = (0..INPUTS).map(|i| (i % 17) as f32 - 8.0).collect();
-    let mut out = vec![0.0; OUTPUTS_READ];
+    let x: Vec<f32> = (0..INPUTS * rows).map(|i| (i % 17) as f32 - 8.0).collect();
+    let mut out = vec![0.0; OUTPUTS_READ * rows];
     let mut next = 0;
     let budget = Duration::from_millis(if scalar { 1 } else { 300 });
     let seconds = shortest(budget, || {
         let matrix = &matrices[next % count];
         next += 1;
-        matrix.multiply(&x, 1, &mut out, pool).expect("the shapes fit");
+        matrix.multiply(&x, rows, &mut out, pool).expect("the shapes fit");
         black_box(&mut out);
     });
     let bytes = matrices[0].bytes();

@@ -9,8 +9,10 @@ use super::{Columns, PREFETCH_BYTES, Panels};
 use crate::isa::Kernel;
 use crate::simd::{LANES, Simd};
 
-/// Inputs at a time when there are many rows: their weights stay in the nearest cache for all rows.
+/// Inputs at a time when there are many rows: their weights stay in the nearest cache for all of them.
 const CHUNK_INPUTS: usize = 256;
+/// Bytes of rows at a time: half of a second cache. They and their sums are then read from there for every panel.
+const ROWS_BYTES: usize = 512 << 10;
 
 /// How weights of one panel are multiplied: two inputs of sixteen outputs at a time. Without closures: those would not be
 /// compiled for the instructions.
@@ -123,13 +125,17 @@ impl<W: Weights> Kernel for Product<'_, '_, W> {
     fn run<S: Simd>(self, s: S) {
         let inputs = self.x.inputs;
         let elements = inputs / W::X::INPUTS;
-        let rows = self.x.values.len() / elements;
-        let read_once = self.x.groups.len() == 1;
-        let chunk = if read_once { inputs } else { CHUNK_INPUTS };
-        // Sums between chunks, by panel, then by row.
-        let mut sums = vec![[0.0_f32; LANES]; self.panels.count() * rows];
-        for start in (0..inputs).step_by(chunk) {
-            let part = start..inputs.min(start + chunk);
+        let chunk = if self.x.groups.len() == 1 {
+            inputs
+        } else {
+            CHUNK_INPUTS
+        };
+        let mut sums = Vec::new();
+        let mut groups = self.x.groups.as_slice();
+        while let Some((first_row, _)) = groups.first() {
+            let block;
+            (block, groups) = groups.split_at(groups_at_once(groups, elements * size_of::<W::X>()));
+            let rows: usize = block.iter().map(|(_, count)| count).sum();
             let mut panel = 0;
             while panel < self.panels.count() {
                 let together = if S::PANELS_DENSE == 2 && panel + 1 < self.panels.count() {
@@ -137,40 +143,57 @@ impl<W: Weights> Kernel for Product<'_, '_, W> {
                 } else {
                     1
                 };
-                let sums = &mut sums[panel * rows..(panel + together) * rows];
-                for (first, count) in &self.x.groups {
-                    let x = &self.x.values[first * elements..][..count * elements];
-                    let x = &x[part.start / W::X::INPUTS * count..part.end / W::X::INPUTS * count];
-                    let weights = |panel| &self.panels.get(panel)[part.start * LANES..part.end * LANES];
-                    if together == 2 {
-                        let (one, two) = sums.split_at_mut(rows);
-                        let sums = [&mut one[*first..first + count], &mut two[*first..first + count]];
-                        rows_at_once::<S, W, 2>(
-                            s,
-                            [weights(panel), weights(panel + 1)],
-                            x,
-                            (*count, read_once),
-                            sums,
-                        );
-                    } else {
-                        rows_at_once::<S, W, 1>(
-                            s,
-                            [weights(panel)],
-                            x,
-                            (*count, read_once),
-                            [&mut sums[*first..first + count]],
-                        );
+                sums.clear();
+                sums.resize(together * rows, [0.0; LANES]);
+                for start in (0..inputs).step_by(chunk) {
+                    let part = start..inputs.min(start + chunk);
+                    for (first, count) in block {
+                        let x = &self.x.values[first * elements..][..count * elements];
+                        let x = &x[part.start / W::X::INPUTS * count..part.end / W::X::INPUTS * count];
+                        let weights = |panel| &self.panels.get(panel)[part.start * LANES..part.end * LANES];
+                        // Only the first rows find the weights in memory.
+                        let from_memory = first == first_row;
+                        let sums_from = first - first_row;
+                        if together == 2 {
+                            let (one, two) = sums.split_at_mut(rows);
+                            rows_at_once::<S, W, 2>(
+                                s,
+                                [weights(panel), weights(panel + 1)],
+                                x,
+                                (*count, from_memory),
+                                [&mut one[sums_from..][..*count], &mut two[sums_from..][..*count]],
+                            );
+                        } else {
+                            rows_at_once::<S, W, 1>(
+                                s,
+                                [weights(panel)],
+                                x,
+                                (*count, from_memory),
+                                [&mut sums[sums_from..][..*count]],
+                            );
+                        }
+                    }
+                }
+                for (side, sums) in sums.chunks_exact(rows).enumerate() {
+                    for (row, sum) in sums.iter().enumerate() {
+                        self.out
+                            .write(first_row + row, self.panels.columns(panel + side), sum);
                     }
                 }
                 panel += together;
             }
         }
-        for (panel, sums) in sums.chunks_exact(rows).enumerate() {
-            for (row, sum) in sums.iter().enumerate() {
-                self.out.write(row, self.panels.columns(panel), sum);
-            }
-        }
     }
+}
+
+/// How many groups of rows of so many bytes are multiplied with all panels before the next: at least one.
+fn groups_at_once(groups: &[(usize, usize)], row_bytes: usize) -> usize {
+    let mut bytes = 0;
+    let fitting = groups.iter().take_while(|(_, rows)| {
+        bytes += rows * row_bytes;
+        bytes <= ROWS_BYTES
+    });
+    fitting.count().max(1)
 }
 
 /// Adds the products of some rows with `C` panels over some inputs to `sums`.
@@ -179,15 +202,15 @@ pub(super) fn rows_at_once<S: Simd, W: Weights, const C: usize>(
     s: S,
     weights: [&[W::Weight]; C],
     x: &[W::X],
-    (rows, read_once): (usize, bool),
+    (rows, from_memory): (usize, bool),
     sums: [&mut [[f32; LANES]]; C],
 ) {
     match rows {
-        1 => tile::<S, W, 1, C>(s, weights, x, read_once, sums),
-        2 => tile::<S, W, 2, C>(s, weights, x, read_once, sums),
-        4 => tile::<S, W, 4, C>(s, weights, x, read_once, sums),
-        8 if S::ROWS_DENSE >= 8 => tile::<S, W, 8, C>(s, weights, x, read_once, sums),
-        12 if S::ROWS_DENSE >= 12 => tile::<S, W, 12, C>(s, weights, x, read_once, sums),
+        1 => tile::<S, W, 1, C>(s, weights, x, from_memory, sums),
+        2 => tile::<S, W, 2, C>(s, weights, x, from_memory, sums),
+        4 => tile::<S, W, 4, C>(s, weights, x, from_memory, sums),
+        8 if S::ROWS_DENSE >= 8 => tile::<S, W, 8, C>(s, weights, x, from_memory, sums),
+        12 if S::ROWS_DENSE >= 12 => tile::<S, W, 12, C>(s, weights, x, from_memory, sums),
         _ => unreachable!("groups have one of these sizes"),
     }
 }
@@ -198,7 +221,7 @@ fn tile<S: Simd, W: Weights, const R: usize, const C: usize>(
     s: S,
     weights: [&[W::Weight]; C],
     x: &[W::X],
-    read_once: bool,
+    from_memory: bool,
     sums: [&mut [[f32; LANES]]; C],
 ) {
     let mut acc = [[s.splat(0.0); C]; R];
@@ -216,7 +239,7 @@ fn tile<S: Simd, W: Weights, const R: usize, const C: usize>(
         let mut two = [&pairs[0][k]; C];
         for c in 0..C {
             two[c] = &pairs[c][k];
-            if read_once {
+            if from_memory {
                 for line in 0..size_of_val(two[c]) / 64 {
                     s.prefetch(two[c], PREFETCH_BYTES + line * 64);
                 }
