@@ -2,16 +2,23 @@
 //! slices; tensors are how results travel.
 
 mod attend;
+mod experts;
 mod gate;
+mod heads;
 mod norm;
 mod product;
 mod rotary;
 
 pub(crate) use attend::attend_both_ways;
+pub(crate) use experts::ExpertRows;
 pub(crate) use gate::{activated, gated, gelu, gelu_tanh, softcap};
-pub(crate) use norm::{HeadNorm, LayerNorm, RmsNorm};
-pub(crate) use product::{Weights, kernel_ops};
+pub(crate) use heads::Heads;
+pub(crate) use norm::{LayerNorm, RmsNorm};
+pub(crate) use product::Weights;
 pub(crate) use rotary::{RotaryTable, Rotation};
+
+use norm::HeadNorm;
+use product::kernel_ops;
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
@@ -41,7 +48,7 @@ pub(crate) fn values_of(x: &Tensor) -> Result<Vec<f32>> {
 }
 
 /// Runs `row` for each row of `width` elements, on all cores when there is enough to do.
-pub(crate) fn for_each_row(data: &mut [f32], width: usize, row: impl Fn(usize, &mut [f32]) + Sync) {
+fn for_each_row(data: &mut [f32], width: usize, row: impl Fn(usize, &mut [f32]) + Sync) {
     let products = data.len().saturating_mul(PRODUCTS_PER_ELEMENT);
     for_each_row_of(products, data, width, row);
 }
