@@ -27,7 +27,11 @@ impl Place {
         let missing = |error: candle_core::Error| InferenceError::DeviceMissing {
             reason: error.to_string().chars().take(200).collect(),
         };
-        Device::new_cuda(number).map(Self::on).map_err(missing)
+        // One stream for all threads: what one of them writes (weights, a cache's zeros) another one reads. The library's
+        // other constructor gives each thread a stream of its own, and nothing would order them.
+        Device::new_cuda_with_stream(number)
+            .map(Self::on)
+            .map_err(missing)
     }
 
     /// Any device of the tensor library, the CPU's among them: so tests need no GPU.
