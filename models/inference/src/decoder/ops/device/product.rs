@@ -5,7 +5,7 @@
 //! | F32 | F32 | f32 |
 //! | F16, BF16 | the same | the same; sums are in f32 |
 //! | Q8_0, Q4_0, Q4_K, Q5_K, Q6_K | the library's quantised tensors | blocks of 8 bits, made by its kernels |
-//! | MXFP4 | BF16, which holds its numbers exactly, in four times the memory | bf16 |
+//! | MXFP4 | BF16, which holds its numbers exactly, in nearly four times the memory | bf16 |
 //!
 //! A device that does not multiply bf16 (the library's CPU) has such weights in F32; activations are rounded all the same.
 
