@@ -1,5 +1,8 @@
 //! Where a model is computed.
 
+#[cfg(not(any(test, feature = "cuda")))]
+use std::convert::Infallible;
+
 use candle_core::Device;
 
 #[cfg(feature = "cuda")]
@@ -9,7 +12,30 @@ use crate::error::InferenceError;
 #[derive(Clone, Default)]
 pub struct Place {
     /// `None`: the CPU, by `adyton-kernels`.
-    device: Option<Device>,
+    device: Option<OnDevice>,
+}
+
+/// A device of the tensor library. What computes there holds one.
+///
+/// Without the feature there is none: the type has no value then, nor has what holds one, and the compiler leaves out what
+/// would compute there. So the enclave's executable is no larger for it.
+#[derive(Clone)]
+pub(crate) struct OnDevice {
+    device: Device,
+    #[cfg(not(any(test, feature = "cuda")))]
+    _never: Infallible,
+}
+
+impl OnDevice {
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The library's CPU.
+    #[cfg(test)]
+    pub(crate) fn cpu() -> Self {
+        Self { device: Device::Cpu }
+    }
 }
 
 impl Place {
@@ -34,17 +60,16 @@ impl Place {
             .map_err(missing)
     }
 
-    /// Any device of the tensor library, the CPU's among them: so tests need no GPU.
-    #[cfg_attr(
-        not(any(test, feature = "cuda")),
-        allow(dead_code, reason = "without the feature only tests choose it")
-    )]
+    /// Any device of the tensor library, its CPU among them: so tests need no GPU.
+    #[cfg(any(test, feature = "cuda"))]
     pub(crate) fn on(device: Device) -> Self {
-        Self { device: Some(device) }
+        Self {
+            device: Some(OnDevice { device }),
+        }
     }
 
     /// The tensor library's device, where it computes.
-    pub(crate) fn device(&self) -> Option<&Device> {
+    pub(crate) fn device(&self) -> Option<&OnDevice> {
         self.device.as_ref()
     }
 }

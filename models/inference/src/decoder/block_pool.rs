@@ -227,7 +227,7 @@ mod tests {
             let mut block = pool.take().expect("there is one");
             let other = pool.take().expect("there is another");
             let number = block.number().expect("on a device");
-            let device = place.device().expect("it is one");
+            let device = place.device().expect("it is one").device();
             let ones = Tensor::ones((2, 16), candle_core::DType::F32, device).expect("rows");
             block.write_rows(3, &ones).expect("it fits");
             let sum = || -> f32 {

@@ -155,7 +155,7 @@ fn sequences_share_columns_and_keep_what_they_write_to_themselves() {
         let row = candle_core::Tensor::ones(
             (1, 2 * decoder.config().kv_width()),
             candle_core::DType::F32,
-            place.device().expect("it is one"),
+            place.device().expect("it is one").device(),
         )
         .expect("a row");
         assert!(second.write_rows(0, 3, &row).is_err(), "others read it");

@@ -195,7 +195,7 @@ impl ExpertRows {
     pub(crate) fn new(x: &Tensor, place: &Place) -> Result<Self> {
         match place.device() {
             None => cpu::ExpertRows::new(x).map(Self::Cpu),
-            Some(_) => device::ExpertRows::new(x).map(Self::Device),
+            Some(device) => device::ExpertRows::new(x, device).map(Self::Device),
         }
     }
 

@@ -20,18 +20,19 @@ pub(crate) use norm::RmsNorm;
 pub(crate) use product::Weights;
 pub(crate) use rotary::Rotation;
 
-use candle_core::{Device, Shape, Tensor};
+use candle_core::{Shape, Tensor};
 
 use crate::error::InferenceError;
+use crate::place::OnDevice;
 
 /// Numbers of a checkpoint, on the device.
 pub(crate) fn upload(
     values: Vec<f32>,
     shape: impl Into<Shape>,
-    device: &Device,
+    device: &OnDevice,
 ) -> Result<Tensor, InferenceError> {
     let bytes = size_of_val(values.as_slice());
-    Tensor::from_vec(values, shape, device).map_err(refused(bytes))
+    Tensor::from_vec(values, shape, device.device()).map_err(refused(bytes))
 }
 
 /// What a device that does not take `bytes` is reported as.

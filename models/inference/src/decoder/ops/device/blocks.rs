@@ -3,19 +3,22 @@
 //! A block is [`BLOCK_TOKENS`] rows, each the keys of a token followed by its values, as the product gives them; so
 //! what a pass writes to a block is one copy, and what attention reads of a sequence is one selection of blocks.
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 use kernels::attention::{BLOCK_TOKENS, KvLayout};
+
+use crate::place::OnDevice;
 
 /// Memory for so many blocks. Numbers are handed out by the pool.
 pub(crate) struct Blocks {
     /// (blocks x tokens, keys and values)
     rows: Tensor,
     blocks: usize,
+    device: OnDevice,
 }
 
 impl Blocks {
     /// All of them zeros.
-    pub(crate) fn new(layout: KvLayout, blocks: usize, device: &Device) -> Result<Self> {
+    pub(crate) fn new(layout: KvLayout, blocks: usize, device: &OnDevice) -> Result<Self> {
         let width = 2 * layout.kv_heads * layout.head_width;
         // Devices count elements in signed numbers.
         let elements = (blocks.checked_mul(BLOCK_TOKENS))
@@ -25,15 +28,16 @@ impl Blocks {
         else {
             bail!("{blocks} blocks of {BLOCK_TOKENS} rows of {width}");
         };
-        if device.is_cpu() {
+        if device.device().is_cpu() {
             // A vector that does not fit would abort; a GPU's allocation fails by itself.
             Vec::<f32>::new()
                 .try_reserve_exact(elements)
                 .map_err(candle_core::Error::wrap)?;
         }
         Ok(Self {
-            rows: Tensor::zeros((blocks * BLOCK_TOKENS, width), DType::F32, device)?,
+            rows: Tensor::zeros((blocks * BLOCK_TOKENS, width), DType::F32, device.device())?,
             blocks,
+            device: device.clone(),
         })
     }
 
@@ -54,7 +58,7 @@ impl Blocks {
             bail!("a block beyond {}", self.blocks);
         }
         let width = self.rows.dim(1)?;
-        let numbers = Tensor::from_slice(blocks, blocks.len(), self.rows.device())?;
+        let numbers = Tensor::from_slice(blocks, blocks.len(), self.device.device())?;
         let whole = self.rows.reshape((self.blocks, BLOCK_TOKENS * width))?;
         whole
             .index_select(&numbers, 0)?
@@ -70,6 +74,8 @@ impl Blocks {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
     const LAYOUT: KvLayout = KvLayout {
@@ -88,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_wipe_takes_one_block_and_all_of_it() {
-        let blocks = Blocks::new(LAYOUT, 3, &Device::Cpu).expect("a small pool");
+        let blocks = Blocks::new(LAYOUT, 3, &OnDevice::cpu()).expect("a small pool");
         for block in 0..3 {
             blocks.write(block, 0, &ones(BLOCK_TOKENS)).expect("it fits");
         }
@@ -100,7 +106,7 @@ mod tests {
 
     #[test]
     fn rows_go_where_they_belong() {
-        let blocks = Blocks::new(LAYOUT, 2, &Device::Cpu).expect("a small pool");
+        let blocks = Blocks::new(LAYOUT, 2, &OnDevice::cpu()).expect("a small pool");
         blocks.write(1, BLOCK_TOKENS - 2, &ones(2)).expect("it fits");
         let rows = blocks.rows_of(&[1, 0]).and_then(|rows| rows.to_vec2::<f32>());
         let written = rows.expect("rows").into_iter().map(|row| row == [1.0; 12]);
@@ -126,7 +132,7 @@ mod tests {
                 kv_heads: 1 << 20,
                 head_width: 1 << 10,
             };
-            assert!(Blocks::new(wide, blocks, &Device::Cpu).is_err(), "{blocks}");
+            assert!(Blocks::new(wide, blocks, &OnDevice::cpu()).is_err(), "{blocks}");
         }
     }
 }

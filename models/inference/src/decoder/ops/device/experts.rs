@@ -2,17 +2,21 @@
 
 use candle_core::{Result, Tensor};
 
+use crate::place::OnDevice;
+
 /// See [`ExpertRows`](crate::decoder::ops::ExpertRows).
 pub(crate) struct ExpertRows {
     x: Tensor,
     sum: Tensor,
+    device: OnDevice,
 }
 
 impl ExpertRows {
-    pub(crate) fn new(x: &Tensor) -> Result<Self> {
+    pub(crate) fn new(x: &Tensor, device: &OnDevice) -> Result<Self> {
         Ok(Self {
             x: x.clone(),
             sum: x.zeros_like()?,
+            device: device.clone(),
         })
     }
 
@@ -22,7 +26,7 @@ impl ExpertRows {
 
     pub(crate) fn add(&mut self, chosen: &[(usize, f32)], output: &Tensor) -> Result<()> {
         let shares: Vec<f32> = chosen.iter().map(|(_, share)| *share).collect();
-        let shares = Tensor::from_vec(shares, (chosen.len(), 1), self.x.device())?;
+        let shares = Tensor::from_vec(shares, (chosen.len(), 1), self.device.device())?;
         let output = output.broadcast_mul(&shares)?;
         self.sum = self.sum.index_add(&self.numbers(chosen)?, &output, 0)?;
         Ok(())
@@ -34,6 +38,6 @@ impl ExpertRows {
 
     fn numbers(&self, chosen: &[(usize, f32)]) -> Result<Tensor> {
         let numbers: Vec<u32> = chosen.iter().map(|(row, _)| *row as u32).collect();
-        Tensor::from_vec(numbers, chosen.len(), self.x.device())
+        Tensor::from_vec(numbers, chosen.len(), self.device.device())
     }
 }

@@ -1,12 +1,13 @@
 //! Attention between its products. Queries and keys of a row are normed and turned together; each sequence attends by
 //! itself to a copy of the rows of its cache that it can see.
 
-use candle_core::{D, Device, Result, Tensor, bail};
+use candle_core::{D, Result, Tensor, bail};
 
 use super::{RmsNorm, Rotation, softcap, upload};
 use crate::decoder::batch::{Rows, SharedRows};
 use crate::decoder::ops::{HeadShape, HeadWeights};
 use crate::error::InferenceError;
+use crate::place::OnDevice;
 
 /// See [`Heads`](crate::decoder::ops::Heads).
 pub(crate) struct Heads {
@@ -14,13 +15,14 @@ pub(crate) struct Heads {
     norms: Option<RmsNorm>,
     /// (heads, 1, 1)
     sinks: Option<Tensor>,
+    device: OnDevice,
 }
 
 impl Heads {
     pub(crate) fn load(
         shape: HeadShape,
         weights: HeadWeights,
-        device: &Device,
+        device: &OnDevice,
     ) -> std::result::Result<Self, InferenceError> {
         let HeadWeights {
             norms,
@@ -35,6 +37,7 @@ impl Heads {
             shape,
             norms: norms.transpose()?,
             sinks: sinks.transpose()?,
+            device: device.clone(),
         })
     }
 
@@ -130,7 +133,7 @@ impl Heads {
     /// Negative infinity for what comes after a token, and for what its window does not reach.
     fn hide(&self, scores: &Tensor, first: usize, past: usize) -> Result<Tensor> {
         let (_, tokens, length) = scores.dims3()?;
-        let device = scores.device();
+        let device = self.device.device();
         // f32 holds positions exactly up to 2^24, the bound of the config.
         let positions = |first: usize, count: usize| {
             let positions: Vec<f32> = (first..first + count).map(|position| position as f32).collect();

@@ -18,13 +18,17 @@ use kernels::{Format, Part, blocks};
 
 use super::refused;
 use crate::error::InferenceError;
+use crate::place::OnDevice;
 
 /// Kernels read blocks as structures; none of them needs more than this.
 const ALIGNMENT: usize = 16;
 
 /// See [`Weights`](crate::decoder::ops::Weights).
 #[derive(Clone)]
-pub(crate) struct Weights(Arc<Stacked>);
+pub(crate) struct Weights {
+    stacked: Arc<Stacked>,
+    device: OnDevice,
+}
 
 /// Parts of different formats are multiplied one by one.
 struct Stacked {
@@ -38,14 +42,14 @@ enum Piece {
         weight: Tensor,
         rounded: DType,
     },
-    Blocks(QTensor),
+    Blocks(Box<QTensor>),
 }
 
 impl Weights {
     pub(crate) fn load(
         parts: &[Part<'_>],
         inputs: usize,
-        device: &Device,
+        device: &OnDevice,
         named: impl Fn(&str) -> InferenceError,
     ) -> std::result::Result<Self, InferenceError> {
         let mut pieces = Vec::new();
@@ -63,22 +67,26 @@ impl Weights {
             }
             let outputs = parts.iter().map(|part| part.outputs).sum();
             let bytes = parts.iter().map(|part| part.bytes.len()).sum();
-            let piece = Piece::load(*format, parts, [outputs, inputs], device).map_err(refused(bytes))?;
+            let piece =
+                Piece::load(*format, parts, [outputs, inputs], device.device()).map_err(refused(bytes))?;
             pieces.push(piece);
         }
         if pieces.is_empty() {
             return Err(named("has no rows"));
         }
-        Ok(Self(Arc::new(Stacked { pieces, inputs })))
+        Ok(Self {
+            stacked: Arc::new(Stacked { pieces, inputs }),
+            device: device.clone(),
+        })
     }
 
     pub(crate) fn product(&self, x: &Tensor) -> Result<Tensor> {
         let (_, inputs) = x.dims2()?;
-        if inputs != self.0.inputs {
-            bail!("{inputs} inputs for weights of {}", self.0.inputs);
+        if inputs != self.stacked.inputs {
+            bail!("{inputs} inputs for weights of {}", self.stacked.inputs);
         }
         let x = x.contiguous()?;
-        let outputs = self.0.pieces.iter().map(|piece| piece.product(&x));
+        let outputs = self.stacked.pieces.iter().map(|piece| piece.product(&x));
         let outputs = outputs.collect::<Result<Vec<_>>>()?;
         match outputs.as_slice() {
             [output] => Ok(output.clone()),
@@ -87,10 +95,10 @@ impl Weights {
     }
 
     pub(crate) fn rows(&self, indices: &[u32]) -> Result<Tensor> {
-        let [piece] = self.0.pieces.as_slice() else {
+        let [piece] = self.stacked.pieces.as_slice() else {
             bail!("rows of weights in several formats");
         };
-        piece.rows(indices)
+        piece.rows(indices, self.device.device())
     }
 }
 
@@ -145,7 +153,8 @@ impl Piece {
         let start = bytes.len();
         parts.iter().for_each(|part| bytes.extend_from_slice(part.bytes));
         let storage = QStorage::from_data(Cow::Borrowed(&bytes[start..]), device, stored)?;
-        QTensor::new(storage, (shape[0], shape[1])).map(Self::Blocks)
+        let weight = QTensor::new(storage, (shape[0], shape[1]))?;
+        Ok(Self::Blocks(Box::new(weight)))
     }
 
     fn product(&self, x: &Tensor) -> Result<Tensor> {
@@ -154,20 +163,20 @@ impl Piece {
                 let x = x.to_dtype(*rounded)?.to_dtype(weight.dtype())?;
                 x.matmul(&weight.t()?)?.to_dtype(DType::F32)
             }
-            Self::Blocks(weight) => x.apply_op1_no_bwd(weight),
+            Self::Blocks(weight) => x.apply_op1_no_bwd(weight.as_ref()),
         }
     }
 
-    fn rows(&self, indices: &[u32]) -> Result<Tensor> {
-        let (outputs, device) = match self {
-            Self::Plain { weight, .. } => (weight.dim(0)?, weight.device().clone()),
-            Self::Blocks(weight) => (weight.shape().dims2()?.0, weight.device()),
+    fn rows(&self, indices: &[u32], device: &Device) -> Result<Tensor> {
+        let outputs = match self {
+            Self::Plain { weight, .. } => weight.dim(0)?,
+            Self::Blocks(weight) => weight.shape().dims2()?.0,
         };
         // Not every device checks.
         if indices.iter().any(|index| *index as usize >= outputs) {
             bail!("a row beyond {outputs}");
         }
-        let indices = Tensor::from_slice(indices, indices.len(), &device)?;
+        let indices = Tensor::from_slice(indices, indices.len(), device)?;
         match self {
             Self::Plain { weight, .. } => weight.index_select(&indices, 0)?.to_dtype(DType::F32),
             Self::Blocks(weight) => weight.embedding(&indices)?.to_dtype(DType::F32),
@@ -191,7 +200,7 @@ mod tests {
     }
 
     fn load(parts: &[Part<'_>], inputs: usize) -> std::result::Result<Weights, InferenceError> {
-        Weights::load(parts, inputs, &Device::Cpu, named)
+        Weights::load(parts, inputs, &OnDevice::cpu(), named)
     }
 
     /// Blocks of 32 ones times `scale`, in Q8_0.

@@ -1,8 +1,9 @@
 //! Rotary positions (Su et al., 2021) of all heads at once.
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 use crate::decoder::ops::cpu;
+use crate::place::OnDevice;
 
 /// Each element is multiplied with a cosine, and its partner with a sine that has the partner's sign.
 pub(crate) struct Rotation {
@@ -12,11 +13,13 @@ pub(crate) struct Rotation {
     pairs: usize,
     /// (rows, 1, 1), where queries grow with the position.
     growth: Option<Tensor>,
+    _device: OnDevice,
 }
 
 impl Rotation {
     /// The angles are computed once for all layers, by the CPU.
-    pub(crate) fn new(rotation: &cpu::Rotation, head_dim: usize, device: &Device) -> Result<Self> {
+    pub(crate) fn new(rotation: &cpu::Rotation, head_dim: usize, on: &OnDevice) -> Result<Self> {
+        let device = on.device();
         let angles = rotation.angles();
         let (rows, mut pairs) = (angles.len(), 0);
         let (mut cosines, mut sines) = (vec![1.0; rows * head_dim], vec![0.0; rows * head_dim]);
@@ -43,6 +46,7 @@ impl Rotation {
             sines: Tensor::from_vec(sines, (rows, 1, head_dim), device)?,
             pairs,
             growth,
+            _device: on.clone(),
         })
     }
 
@@ -69,6 +73,8 @@ impl Rotation {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::config::Rope;
     use crate::config::rope::QueryGrowth;
@@ -87,7 +93,7 @@ mod tests {
         let rotation = cpu::Rotation::new(&RotaryTable::new(&rope), [(5, 3, 8)].into_iter());
         let mut values: Vec<f32> = (0..36).map(|index| (index * 5 % 7) as f32 - 3.0).collect();
         let heads = Tensor::from_slice(&values, (3, 2, 6), &Device::Cpu).expect("heads");
-        let on_device = Rotation::new(&rotation, 6, &Device::Cpu).expect("angles");
+        let on_device = Rotation::new(&rotation, 6, &OnDevice::cpu()).expect("angles");
         let found = on_device.turn(&heads).and_then(|heads| on_device.grow(heads));
         let found = found.and_then(|heads| heads.flatten_all()?.to_vec1::<f32>());
         for (row, heads) in values.chunks_exact_mut(12).enumerate() {
