@@ -143,6 +143,11 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
         "adyton-simulated",
         "I8: the issuer is not linked in release binaries",
     ),
+    (
+        "adyton-enclave",
+        "cudarc",
+        "a GPU is attested before prompts go to it: the enclave's engine computes on the CPU",
+    ),
     ("adyton-attestation", "tokio", "I6: the verifier does no I/O"),
     (
         "adyton-attestation",

@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "cuda")]
+mod card;
 mod machine;
 mod random;
+mod report;
 mod speed;
 
 use std::fs;
@@ -14,13 +17,14 @@ use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
 use clap::Parser;
-use inference::{InferenceError, Model, ModelFiles};
-use kernels::{Format, Isa};
-use serde_json::{Value, json};
+use inference::{InferenceError, Model, ModelFiles, Place};
+use kernels::Isa;
+use serde_json::json;
 
 use crate::machine::Machine;
 use crate::random::{Mix, Shape};
-use crate::speed::{Load, Speed};
+use crate::report::{Limits, Report};
+use crate::speed::Load;
 
 const STRONG: Style = Style::new().bold();
 const FAINT: Style = Style::new().dimmed();
@@ -43,6 +47,7 @@ Examples:
   adyton bench --random bf16 --prompt-tokens 2048
   adyton bench --random q8_0 --write random.gguf   (keep it, for another engine to read)
   adyton bench --instructions avx2                 (as on a CPU that has no more)
+  adyton bench --random bf16 --device cuda         (the first GPU; needs a build with the feature cuda)
 
 Run it on an otherwise idle machine. Nothing is asserted: figures are for reading.
 
@@ -73,6 +78,9 @@ struct Arguments {
     /// Do without faster instructions than these [default: the fastest of this CPU]
     #[arg(long, value_name = "NAME", value_parser = instructions)]
     instructions: Option<Isa>,
+    /// What computes: cpu, or cuda for the first NVIDIA GPU
+    #[arg(long, value_name = "DEVICE", value_enum, default_value_t = Computes::Cpu, hide_possible_values = true)]
+    device: Computes,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -86,6 +94,13 @@ fn instructions(name: &str) -> Result<Isa, String> {
     Isa::named(name).ok_or_else(available)
 }
 
+/// What the model is given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Computes {
+    Cpu,
+    Cuda,
+}
+
 #[derive(Debug, thiserror::Error)]
 enum BenchError {
     #[error("cannot {action} {}: {source}", .path.display())]
@@ -94,6 +109,9 @@ enum BenchError {
         path: PathBuf,
         source: io::Error,
     },
+    #[cfg(not(feature = "cuda"))]
+    #[error("this adyton-bench was built without the feature cuda")]
+    BuiltWithoutCuda,
     #[error(transparent)]
     Engine(#[from] InferenceError),
 }
@@ -102,6 +120,8 @@ impl BenchError {
     fn code(&self) -> &'static str {
         match self {
             Self::File { .. } => "io",
+            #[cfg(not(feature = "cuda"))]
+            Self::BuiltWithoutCuda => "built-without-cuda",
             Self::Engine(error) => error.code(),
         }
     }
@@ -111,6 +131,13 @@ impl BenchError {
             Self::File { .. } => {
                 "check that the path exists and may be read and written; --write never overwrites"
             }
+            #[cfg(not(feature = "cuda"))]
+            Self::BuiltWithoutCuda => {
+                "build it where CUDA's toolkit is: cargo build --release -p adyton-bench --features cuda"
+            }
+            Self::Engine(
+                error @ (InferenceError::DeviceMissing { .. } | InferenceError::DeviceRefused { .. }),
+            ) => error.hint(),
             Self::Engine(_) => {
                 "name a folder with config.json, tokenizer.json and safetensors, or one GGUF file"
             }
@@ -120,6 +147,9 @@ impl BenchError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::File { .. } => 1,
+            #[cfg(not(feature = "cuda"))]
+            Self::BuiltWithoutCuda => 1,
+            Self::Engine(InferenceError::DeviceMissing { .. } | InferenceError::DeviceRefused { .. }) => 1,
             Self::Engine(_) => 20,
         }
     }
@@ -154,6 +184,8 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
     if let Some(instructions) = arguments.instructions {
         instructions.make_best(); // nothing has been computed yet
     }
+    // First: without the device there is nothing to make weights for.
+    let place = place(arguments.device)?;
     let shape = if arguments.tiny {
         Shape::TINY
     } else {
@@ -181,34 +213,37 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
     let weight_bytes = weight_bytes(&files);
     say("loading …");
     let start = Instant::now();
-    let model = Model::load(
+    let model = Model::load_at(
         &files
             .iter()
             .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
             .collect::<ModelFiles<'_>>(),
+        &place,
     )?;
     let load_seconds = start.elapsed().as_secs_f64();
     drop(files);
     say("measuring the machine …");
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
-    let machine = Machine::measure(threads);
+    let load = |streams: usize| Load {
+        streams: streams.max(1),
+        prompt_tokens: arguments.prompt_tokens,
+        completion_tokens: arguments.completion_tokens,
+    };
+    let limits = limits(arguments.device)?;
+    if arguments.device != Computes::Cpu {
+        // A GPU's driver compiles each kernel when it is first used: that is no part of a speed.
+        say("warming up …");
+        speed::measure(&model, load(1))?;
+    }
     let mut speeds = Vec::new();
     for &streams in &arguments.streams {
         say(&format!("{streams} at a time …"));
-        speeds.push(speed::measure(
-            &model,
-            Load {
-                streams: streams.max(1),
-                prompt_tokens: arguments.prompt_tokens,
-                completion_tokens: arguments.completion_tokens,
-            },
-        )?);
+        speeds.push(speed::measure(&model, load(streams))?);
     }
     let report = Report {
         name,
         weight_bytes,
         load_seconds,
-        machine,
+        limits,
         speeds,
     };
     let mut stdout = anstream::stdout();
@@ -218,6 +253,36 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
         report.print(&mut stdout)
     };
     Ok(())
+}
+
+#[cfg(not(feature = "cuda"))]
+fn place(device: Computes) -> Result<Place, BenchError> {
+    match device {
+        Computes::Cpu => Ok(Place::cpu()),
+        Computes::Cuda => Err(BenchError::BuiltWithoutCuda),
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn place(device: Computes) -> Result<Place, BenchError> {
+    match device {
+        Computes::Cpu => Ok(Place::cpu()),
+        Computes::Cuda => Ok(Place::cuda(0)?),
+    }
+}
+
+/// What bounds the figures of that device.
+fn limits(device: Computes) -> Result<Limits, BenchError> {
+    match device {
+        Computes::Cpu => {
+            let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+            Ok(Limits::Cpu(Machine::measure(threads)))
+        }
+        #[cfg(not(feature = "cuda"))]
+        Computes::Cuda => Err(BenchError::BuiltWithoutCuda),
+        #[cfg(feature = "cuda")]
+        Computes::Cuda => Ok(Limits::Cuda(card::measure(0)?)),
+    }
 }
 
 /// A checkpoint's files by name.
@@ -266,96 +331,4 @@ fn weight_bytes(files: &Files) -> u64 {
     let is_weights = |name: &str| name.ends_with(".gguf") || name.ends_with(".safetensors");
     let weights = files.iter().filter(|(name, _)| is_weights(name));
     weights.map(|(_, bytes)| bytes.len() as u64).sum()
-}
-
-struct Report {
-    name: String,
-    weight_bytes: u64,
-    load_seconds: f64,
-    machine: Machine,
-    speeds: Vec<Speed>,
-}
-
-impl Report {
-    /// GB/s that decoding one stream read, at most: a table of embeddings is counted, of which one row is read.
-    fn read_per_second(&self, speed: &Speed) -> f64 {
-        self.weight_bytes as f64 * speed.decode / speed.load.streams as f64 / 1e9
-    }
-
-    fn print(&self, out: &mut impl io::Write) -> io::Result<()> {
-        let Machine {
-            processor,
-            threads,
-            isa,
-            reading,
-        } = &self.machine;
-        writeln!(
-            out,
-            "{STRONG}machine{STRONG:#}  {processor}, {threads} threads, {}",
-            isa.name()
-        )?;
-        writeln!(
-            out,
-            "         reads {reading:.1} GB/s; computes {:.0} Gop/s on bytes, {:.0} on bf16, {:.0} on f32",
-            self.machine.peak(Format::Q8_0),
-            self.machine.peak(Format::Bf16),
-            self.machine.peak(Format::F32)
-        )?;
-        writeln!(
-            out,
-            "{STRONG}model{STRONG:#}    {}, {:.2} GB, loaded in {:.2} s",
-            self.name,
-            self.weight_bytes as f64 / 1e9,
-            self.load_seconds
-        )?;
-        writeln!(
-            out,
-            "{STRONG}streams  prompt  prefill tok/s  answer  decode tok/s  each   weights read GB/s{STRONG:#}"
-        )?;
-        for speed in &self.speeds {
-            let Load {
-                streams,
-                prompt_tokens,
-                completion_tokens,
-            } = speed.load;
-            let read = self.read_per_second(speed);
-            writeln!(
-                out,
-                "{streams:7}  {prompt_tokens:6}  {:13.1}  {completion_tokens:6}  {:12.1}  {:5.1}  {read:6.1} ({:.0} % of reading)",
-                speed.prefill,
-                speed.decode,
-                speed.decode / streams as f64,
-                100.0 * read / reading,
-            )?;
-        }
-        Ok(())
-    }
-
-    fn document(&self) -> Value {
-        let Machine {
-            processor,
-            threads,
-            isa,
-            reading,
-        } = &self.machine;
-        json!({
-            "machine": {
-                "processor": processor, "threads": threads, "isa": isa.name(), "reading_gb_per_second": reading,
-                "peak_gop_per_second": {
-                    "bytes": self.machine.peak(Format::Q8_0),
-                    "bf16": self.machine.peak(Format::Bf16),
-                    "f32": self.machine.peak(Format::F32),
-                },
-            },
-            "model": { "name": self.name, "weight_bytes": self.weight_bytes, "load_seconds": self.load_seconds },
-            "speeds": self.speeds.iter().map(|speed| json!({
-                "streams": speed.load.streams,
-                "prompt_tokens": speed.load.prompt_tokens,
-                "completion_tokens": speed.load.completion_tokens,
-                "prefill_tokens_per_second": speed.prefill,
-                "decode_tokens_per_second": speed.decode,
-                "weights_gb_per_second": self.read_per_second(speed),
-            })).collect::<Vec<_>>(),
-        })
-    }
 }

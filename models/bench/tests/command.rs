@@ -69,3 +69,23 @@ fn what_is_no_model_is_refused_with_a_hint() {
     );
     assert_eq!(bench(&["/nowhere"]).status.code(), Some(1));
 }
+
+#[test]
+fn a_device_that_is_not_there_is_named_before_anything_is_made() {
+    // With the feature and a GPU there would be nothing to refuse.
+    if cfg!(feature = "cuda") && std::path::Path::new("/dev/nvidia0").exists() {
+        return;
+    }
+    let output = bench(&["--device", "cuda", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (code, hint) = (&document["error"]["code"], &document["error"]["hint"]);
+    let (expected, word) = if cfg!(feature = "cuda") {
+        ("device-missing", "nvidia-smi")
+    } else {
+        ("built-without-cuda", "--features cuda")
+    };
+    assert_eq!(code, expected);
+    assert!(hint.as_str().is_some_and(|hint| hint.contains(word)), "{hint}");
+    assert_eq!(bench(&["--device", "tpu"]).status.code(), Some(2));
+}

@@ -12,9 +12,10 @@ use serde::Deserialize;
 
 use self::header::Stored;
 use crate::architecture::from_json;
-use crate::decoder::ops::Weights;
+use crate::decoder::ops::{Weights, device};
 use crate::error::InferenceError;
 use crate::model::ModelFiles;
+use crate::place::Place;
 
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -22,6 +23,8 @@ const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Tensors by name that have not been taken yet.
 pub(crate) struct Checkpoint<'a> {
     tensors: BTreeMap<String, RawTensor<'a>>,
+    /// Where weights go that are taken.
+    place: Place,
 }
 
 struct RawTensor<'a> {
@@ -40,7 +43,18 @@ impl<'a> Checkpoint<'a> {
     pub(crate) fn empty() -> Self {
         Self {
             tensors: BTreeMap::new(),
+            place: Place::cpu(),
         }
+    }
+
+    /// Gives the weights to another place than the CPU.
+    pub(crate) fn at(mut self, place: &Place) -> Self {
+        self.place = place.clone();
+        self
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Adds weights whose bytes fit their shape.
@@ -58,6 +72,7 @@ impl<'a> Checkpoint<'a> {
         let Some(index) = files.optional(INDEX_FILE) else {
             return Ok(Self {
                 tensors: open_file(SINGLE_FILE, files.required(SINGLE_FILE)?)?,
+                place: Place::cpu(),
             });
         };
         let index: Index = from_json(INDEX_FILE, index)?;
@@ -76,7 +91,10 @@ impl<'a> Checkpoint<'a> {
         if let Some(name) = index.weight_map.keys().find(|name| !tensors.contains_key(*name)) {
             return Err(mismatch(name, "is in the index and in no shard"));
         }
-        Ok(Self { tensors })
+        Ok(Self {
+            tensors,
+            place: Place::cpu(),
+        })
     }
 
     /// Numbers of any shape, in f32.
@@ -95,7 +113,10 @@ impl<'a> Checkpoint<'a> {
         for (name, length) in parts {
             values.extend(self.floats(name, &[*length])?);
         }
-        Tensor::from_vec(values, total, &Device::Cpu).map_err(|_| unloadable(parts))
+        match self.place.device() {
+            None => Tensor::from_vec(values, total, &Device::Cpu).map_err(|_| unloadable(parts)),
+            Some(device) => device::upload(values, total, device),
+        }
     }
 
     /// Matrices of `(rows, columns)` stacked by rows, so that one product computes all.
@@ -117,7 +138,7 @@ impl<'a> Checkpoint<'a> {
             })
             .collect();
         let name = parts.first().map_or("", |(name, _)| name);
-        Weights::pack(&packed, columns).map_err(|error| mismatch(name, &error.to_string()))
+        Weights::load(&packed, columns, &self.place, |reason| mismatch(name, reason))
     }
 
     /// Whether a tensor is there and was not taken yet.

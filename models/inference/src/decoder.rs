@@ -19,22 +19,30 @@ pub(crate) mod ops;
 pub(crate) mod kv_cache;
 
 #[cfg(test)]
+mod device_tests;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod oracle_tests;
 
 use candle_core::{Result, Tensor};
 
 use self::attention::Attention;
 use self::batch::{Part, Rows};
+use self::block_pool::BlockPool;
+use self::kv_cache::KvCache;
 use self::linear::Linear;
 use self::mlp::Mlp;
-use self::ops::{RmsNorm, RotaryTable, Rotation, Weights, softcap};
+use self::ops::{RmsNorm, RotaryTable, Rotation, Weights, device, softcap};
 use crate::checkpoint::Checkpoint;
 use crate::config::{DecoderConfig, LayerConfig};
 use crate::error::InferenceError;
+use crate::place::Place;
 
 /// Weights and shape of a model; nothing in it changes.
 pub(crate) struct Decoder {
     config: DecoderConfig,
+    place: Place,
     tables: Vec<RotaryTable>,
     embedding: Weights,
     layers: Vec<Layer>,
@@ -86,8 +94,9 @@ impl Decoder {
                 Layer::load(&config, layer, &mut checkpoint, &format!("model.layers.{index}"))
             })
             .collect::<std::result::Result<_, _>>()?;
+        let place = checkpoint.place().clone();
         let norm = checkpoint.floats("model.norm.weight", &[hidden])?;
-        let norm = RmsNorm::new(norm, config.norm_offset, config.norm_epsilon);
+        let norm = RmsNorm::load(norm, config.norm_offset, config.norm_epsilon, &place)?;
         let head = if config.tied_embeddings || head == Head::None {
             checkpoint.ignore("lm_head.weight");
             (head == Head::Logits).then(|| Linear::new(embedding.clone()))
@@ -100,6 +109,7 @@ impl Decoder {
         let tables = config.ropes.iter().map(RotaryTable::new).collect();
         Ok(Self {
             config,
+            place,
             tables,
             embedding,
             layers,
@@ -111,6 +121,26 @@ impl Decoder {
     /// The numbers it was built from.
     pub(crate) fn config(&self) -> &DecoderConfig {
         &self.config
+    }
+
+    /// A pool of cache blocks where its weights are.
+    ///
+    /// # Errors
+    /// `device-refused`: a device has not that much memory.
+    pub(crate) fn pool(&self, blocks_max: usize) -> std::result::Result<BlockPool, InferenceError> {
+        let bytes = blocks_max.saturating_mul(KvCache::block_bytes(&self.config));
+        BlockPool::new(KvCache::layout_of(&self.config), blocks_max, &self.place).map_err(|error| match self
+            .place
+            .device()
+        {
+            None => InferenceError::ComputeFailed,
+            Some(_) => device::refused(bytes)(error),
+        })
+    }
+
+    /// A cache for `capacity` tokens in blocks of its own.
+    pub(crate) fn cache(&self, capacity: usize) -> Result<KvCache> {
+        KvCache::new(&self.config, capacity, &self.place)
     }
 
     /// Advances every part and returns the logits that each wants, or `None` when interrupted.
@@ -135,7 +165,7 @@ impl Decoder {
             None => candle_core::bail!("the model has no head"),
         };
         let logits = match self.config.logit_softcap {
-            Some(cap) => softcap(&logits, cap)?,
+            Some(cap) => softcap(&logits, cap, &self.place)?,
             None => logits,
         };
         let mut first = 0;
@@ -171,11 +201,11 @@ impl Decoder {
         interrupt: &dyn Interrupt,
     ) -> Result<Option<Option<(Tensor, Vec<usize>)>>> {
         let mut rows = Rows::new(parts, &self.config)?;
-        let rotations: Vec<Rotation> = self
+        let rotations = self
             .tables
             .iter()
-            .map(|table| Rotation::new(table, rows.positions()))
-            .collect();
+            .map(|table| Rotation::new(table, rows.positions(), self.config.head_dim, &self.place))
+            .collect::<Result<Vec<_>>>()?;
         let mut hidden = self.embedding.rows(&rows.tokens())?;
         if self.config.embedding_scale != 1.0 {
             hidden = (hidden * f64::from(self.config.embedding_scale))?;
@@ -211,7 +241,12 @@ impl Layer {
     ) -> std::result::Result<Self, InferenceError> {
         let norm = |checkpoint: &mut Checkpoint<'_>, name: &str| {
             let weight = checkpoint.floats(&format!("{prefix}.{name}.weight"), &[config.hidden])?;
-            Ok::<_, InferenceError>(RmsNorm::new(weight, config.norm_offset, config.norm_epsilon))
+            RmsNorm::load(
+                weight,
+                config.norm_offset,
+                config.norm_epsilon,
+                checkpoint.place(),
+            )
         };
         let attention_norm = norm(checkpoint, "input_layernorm")?;
         // Gemma's name for the norm after attention is the one that others have for the norm before the MLP.

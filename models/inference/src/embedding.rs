@@ -24,12 +24,12 @@ use crate::architecture::fields::Fields;
 use crate::architecture::{Architecture, CONFIG_FILE};
 use crate::checkpoint::Checkpoint;
 use crate::decoder::batch::{Part, Wanted};
-use crate::decoder::kv_cache::KvCache;
 use crate::decoder::ops::values_of;
 use crate::decoder::{Decoder, Head, Interrupt};
 use crate::error::InferenceError;
 use crate::limits::EMBEDDING_TEXT_BYTES_MAX;
 use crate::model::ModelFiles;
+use crate::place::Place;
 use crate::secret::SecretTokens;
 use crate::text::{TextTokenizer, TokenizerFiles};
 
@@ -86,12 +86,24 @@ impl Embedder {
     /// `modules.json`, the pooling module's `config.json`, `sentence_bert_config.json` and
     /// `config_sentence_transformers.json`. `files` is not needed afterwards.
     pub fn load(files: &ModelFiles<'_>) -> Result<Self, InferenceError> {
+        Self::load_at(files, &Place::cpu())
+    }
+
+    /// As [`Self::load`], computed at `place`. Encoders are computed by the CPU only.
+    pub fn load_at(files: &ModelFiles<'_>, place: &Place) -> Result<Self, InferenceError> {
         let modules = Modules::read(files)?;
         let json = files.required(CONFIG_FILE)?;
         let model_type: Option<String> = Fields::parse(json)?.take("model_type")?;
         let is_encoder = model_type.is_some_and(|name| encoder_config::MODEL_TYPES.contains(&name.as_str()));
         let checkpoint = Checkpoint::open(files)?;
         let (network, vocabulary, context, hidden) = if is_encoder {
+            if place.device().is_some() {
+                return Err(InferenceError::Unsupported {
+                    what: "the place of an encoder",
+                    found: "a device".to_owned(),
+                    supported: "the CPU",
+                });
+            }
             let encoder = Encoder::load(json, checkpoint)?;
             let (vocabulary, context, hidden) =
                 (encoder.vocabulary(), encoder.tokens_max(), encoder.hidden());
@@ -99,7 +111,7 @@ impl Embedder {
         } else {
             let config = Architecture::parse(json)?.decoder;
             let (vocabulary, context, hidden) = (config.vocabulary, config.context_tokens_max, config.hidden);
-            let decoder = Decoder::load(config, checkpoint, Head::None)?;
+            let decoder = Decoder::load(config, checkpoint.at(place), Head::None)?;
             (Network::Decoder(decoder), vocabulary, context, hidden)
         };
         modules.check_dimensions(hidden)?;
@@ -192,7 +204,7 @@ fn decoder_states(
     tokens: &[u32],
     interrupt: &dyn Interrupt,
 ) -> candle_core::Result<Option<Zeroizing<Vec<f32>>>> {
-    let mut cache = KvCache::new(decoder.config(), tokens.len())?;
+    let mut cache = decoder.cache(tokens.len())?;
     let part = Part {
         tokens,
         cache: &mut cache,

@@ -21,7 +21,6 @@ use self::turn::Turns;
 use self::worker::Inbox;
 use crate::admission::{Admission, Cancellation, EngineLoad, Permit, Tenant};
 use crate::constraint::Matching;
-use crate::decoder::block_pool::BlockPool;
 use crate::decoder::kv_cache::KvCache;
 use crate::error::InferenceError;
 use crate::generation::Generation;
@@ -48,7 +47,7 @@ pub struct EngineConfig {
     pub prompt_bytes_max: usize,
     /// Bytes of key-value cache of all requests together. A request becomes active when its worst case (prompt and
     /// completion limit) fits beside those of the others, and the context is cut to what fits alone. Default 4 GiB;
-    /// memory is taken as it is needed.
+    /// memory is taken as it is needed, on a device all of it at once.
     pub cache_bytes_max: usize,
     /// Tenants whose requests may reuse what their earlier ones have computed, where they name a `prompt_cache_key`; the
     /// first so many that do. A quarter of the cache is theirs, in equal shares. 0 turns it off. Default 8.
@@ -114,8 +113,7 @@ impl Engine {
         }
         let admission = Admission::new(config.max_concurrent + config.max_waiting);
         let inbox = Arc::new(Inbox::new());
-        let pool = BlockPool::new(KvCache::layout_of(decoder), blocks_max)
-            .map_err(|_| InferenceError::ComputeFailed)?;
+        let pool = model.decoder().pool(blocks_max)?;
         let schedule = Schedule::new(config.max_concurrent, active_max);
         let share = kept_max / config.prefix_tenants_max.max(1);
         let prefixes = PrefixCache::new(config.prefix_tenants_max, share, decoder.layers.len());

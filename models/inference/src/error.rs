@@ -44,6 +44,20 @@ pub enum InferenceError {
         /// Which rule it breaks.
         reason: &'static str,
     },
+    /// There is no such device, or no driver for it.
+    #[error("there is no such device: {reason}")]
+    DeviceMissing {
+        /// In the words of the driver.
+        reason: String,
+    },
+    /// A device does not take weights, or a cache.
+    #[error("the device does not take {bytes} bytes: {reason}")]
+    DeviceRefused {
+        /// How much it was to take at once.
+        bytes: usize,
+        /// In the words of the tensor library.
+        reason: String,
+    },
     /// A parameter of the request is out of range.
     #[error("{parameter} must be {expected}")]
     RequestInvalid {
@@ -116,6 +130,8 @@ impl InferenceError {
             Self::Unsupported { .. } => "model-unsupported",
             Self::TensorMismatch { .. } => "model-tensor-mismatch",
             Self::EngineConfigInvalid { .. } => "engine-config-invalid",
+            Self::DeviceMissing { .. } => "device-missing",
+            Self::DeviceRefused { .. } => "device-refused",
             Self::RequestInvalid { .. } => "request-invalid",
             Self::ChatTemplateMissing => "chat-template-missing",
             Self::ChatTemplateRefused => "chat-template-refused",
@@ -145,6 +161,10 @@ impl InferenceError {
             }
             Self::TensorMismatch { .. } => "config.json and the weights belong to different models",
             Self::EngineConfigInvalid { .. } => "correct the engine limits of the deployment",
+            Self::DeviceMissing { .. } => "look whether nvidia-smi lists the GPU, or leave the device out",
+            Self::DeviceRefused { .. } => {
+                "use a smaller model or a smaller cache, or free the device's memory"
+            }
             Self::RequestInvalid { .. } => "correct the parameter and send the request again",
             Self::ChatTemplateMissing => "send a plain completion, or add a chat_template to the model",
             Self::ChatTemplateRefused => {

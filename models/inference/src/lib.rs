@@ -30,6 +30,7 @@ mod generation;
 mod gguf;
 pub mod limits;
 mod model;
+mod place;
 mod request;
 mod sampler;
 mod secret;
@@ -45,6 +46,7 @@ pub use generation::{
     CancelHandle, FinishReason, Generation, Piece, TokenLogProbability, TokenProbability, Usage,
 };
 pub use model::{Model, ModelFiles};
+pub use place::Place;
 pub use request::{
     ChatMessage, Constraint, GenerateRequest, MessageToolCall, PromptInput, Role, Sampling, ToolChoice, Tools,
 };

@@ -13,6 +13,7 @@ use crate::decoder::{Decoder, Head};
 use crate::engine::{Engine, EngineConfig};
 use crate::error::InferenceError;
 use crate::gguf::{self, GgufModel};
+use crate::place::Place;
 use crate::text::{ChatTemplate, Special, TextTokenizer, TokenizerFiles, Vocabulary};
 use crate::tools::ToolSyntax;
 
@@ -111,6 +112,11 @@ impl Model {
     /// shards), and where they exist `tokenizer_config.json`, `chat_template.jinja`, `generation_config.json`. A
     /// single file whose name ends in `.gguf` has all of it, and so have all of `NAME-00001-of-0000N.gguf`.
     pub fn load(files: &ModelFiles<'_>) -> Result<Self, InferenceError> {
+        Self::load_at(files, &Place::cpu())
+    }
+
+    /// As [`Self::load`], computed at `place`.
+    pub fn load_at(files: &ModelFiles<'_>, place: &Place) -> Result<Self, InferenceError> {
         let (architecture, checkpoint, tokenizer_files, more_ends) = match files.gguf()? {
             Some((name, files)) => {
                 let gguf = GgufModel::open(name, &files)?;
@@ -143,7 +149,7 @@ impl Model {
             vocabulary,
         )?;
         end_tokens.extend(more_ends);
-        let decoder = Decoder::load(architecture.decoder, checkpoint, Head::Logits)?;
+        let decoder = Decoder::load(architecture.decoder, checkpoint.at(place), Head::Logits)?;
         Ok(Self {
             parts: Arc::new(Parts {
                 decoder,

@@ -1,27 +1,18 @@
 //! Grouped-query attention, each sequence of a batch over its own cache.
 
-use candle_core::{Device, Error, Result, Tensor, bail};
-use kernels::Heads;
-use kernels::attention::{Attention as Kernel, Sequence};
+use candle_core::{Result, Tensor};
 
 use super::batch::Rows;
 use super::linear::Linear;
-use super::ops::{HeadNorm, Rotation, for_each_row, kernel_ops, values_of};
+use super::ops::{HeadShape, HeadWeights, Heads, Rotation};
 use crate::checkpoint::Checkpoint;
 use crate::config::{DecoderConfig, LayerConfig};
 use crate::error::InferenceError;
 
 pub(super) struct Attention {
     query_key_value: Linear,
+    heads: Heads,
     output: Linear,
-    norms: Option<[HeadNorm; 2]>,
-    sinks: Option<Vec<f32>>,
-    heads: usize,
-    kv_heads: usize,
-    head_dim: usize,
-    scale: f32,
-    softcap: Option<f32>,
-    window: Option<usize>,
 }
 
 impl Attention {
@@ -41,10 +32,8 @@ impl Attention {
             &[(q, query), (k, kv), (v, kv)]
         };
         let norms = if config.query_key_norm {
-            let mut norm = |name: &str| {
-                let weight = checkpoint.floats(&format!("{prefix}.{name}.weight"), &[config.head_dim])?;
-                Ok(HeadNorm::new(weight, config.norm_offset, config.norm_epsilon))
-            };
+            let mut norm =
+                |name: &str| checkpoint.floats(&format!("{prefix}.{name}.weight"), &[config.head_dim]);
             Some([norm("q_norm")?, norm("k_norm")?])
         } else {
             None
@@ -54,17 +43,24 @@ impl Attention {
         } else {
             None
         };
-        Ok(Self {
-            query_key_value: Linear::load(checkpoint, parts, config.hidden, config.query_key_value_bias)?,
-            output: Linear::load(checkpoint, &[(o, config.hidden)], query, config.output_bias)?,
-            norms,
-            sinks,
+        let shape = HeadShape {
             heads: config.heads,
             kv_heads: config.kv_heads,
             head_dim: config.head_dim,
             scale: config.score_scale,
             softcap: config.score_softcap,
             window: layer.window,
+        };
+        let weights = HeadWeights {
+            norms,
+            norm_offset: config.norm_offset,
+            norm_epsilon: config.norm_epsilon,
+            sinks,
+        };
+        Ok(Self {
+            query_key_value: Linear::load(checkpoint, parts, config.hidden, config.query_key_value_bias)?,
+            heads: Heads::load(shape, weights, checkpoint.place())?,
+            output: Linear::load(checkpoint, &[(o, config.hidden)], query, config.output_bias)?,
         })
     }
 
@@ -76,81 +72,8 @@ impl Attention {
         rows: &mut Rows<'_, '_>,
         layer: usize,
     ) -> Result<Tensor> {
-        let mut fused = values_of(&self.query_key_value.forward(x)?)?;
-        let (query, kv) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
-        let width = query + 2 * kv;
-        if fused.len() != rows.len() * width {
-            bail!("{} elements for {} rows of {width}", fused.len(), rows.len());
-        }
-        for_each_row(&mut fused, width, |row, fused| {
-            let (queries, rest) = fused.split_at_mut(query);
-            let keys = &mut rest[..kv];
-            if let Some([query_norm, key_norm]) = &self.norms {
-                query_norm.apply(queries);
-                key_norm.apply(keys);
-            }
-            if let Some(rotation) = rotation {
-                rotation.turn(row, queries, self.head_dim);
-                rotation.turn(row, keys, self.head_dim);
-                rotation.grow(row, queries);
-            }
-        });
-        let mut layout = None;
-        for sequence in rows.sequences() {
-            let fused = &fused[sequence.first_row * width..][..sequence.tokens * width];
-            let past = sequence.cache.len();
-            for (token, row) in fused.chunks_exact(width).enumerate() {
-                let (keys, values) = row[query..].split_at(kv);
-                sequence.cache.write(layer, past + token, keys, values)?;
-            }
-            layout = Some(sequence.cache.layout());
-        }
-        let Some(layout) = layout else {
-            bail!("the batch is empty");
-        };
-        let mut mixed = vec![0.0_f32; rows.len() * query];
-        let mut rest = mixed.as_mut_slice();
-        let mut outputs = Vec::new();
-        let mut blocks = Vec::new();
-        for sequence in rows.shared_sequences() {
-            let (output, after) = rest.split_at_mut(sequence.tokens * query);
-            rest = after;
-            outputs.push(output);
-            let past = sequence.cache.len();
-            blocks.push(sequence.cache.blocks(layer, past, past + sequence.tokens)?);
-        }
-        let sequences = rows
-            .shared_sequences()
-            .zip(&blocks)
-            .zip(outputs)
-            .map(|((sequence, blocks), out)| Sequence {
-                queries: &fused[sequence.first_row * width..][..sequence.tokens * width],
-                past: sequence.cache.len(),
-                blocks,
-                out,
-            })
-            .collect();
-        let attention = Kernel {
-            layout,
-            heads: self.heads,
-            scale: self.scale,
-            causal: true,
-            window: self.window,
-            softcap: self.softcap,
-            sinks: self.sinks.as_deref(),
-        };
-        let heads = Heads {
-            row_width: width,
-            first: 0,
-            count: self.heads,
-            width: self.head_dim,
-        };
-        let longest = rows.positions().map(|(_, _, length)| length).max();
-        let products = 2 * rows.len() * query * longest.unwrap_or(0);
-        kernel_ops(products)
-            .attention(&attention, heads, sequences)
-            .map_err(Error::wrap)?;
-        self.output
-            .forward(&Tensor::from_vec(mixed, (rows.len(), query), &Device::Cpu)?)
+        let fused = self.query_key_value.forward(x)?;
+        let mixed = self.heads.attend(&fused, rotation, rows, layer)?;
+        self.output.forward(&mixed)
     }
 }

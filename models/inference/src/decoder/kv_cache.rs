@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use candle_core::{Error, Result, bail};
+use candle_core::{Error, Result, Tensor, bail};
 use kernels::attention::KvLayout;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::block_pool::{BlockPool, KvBlock};
 use crate::config::DecoderConfig;
+use crate::place::Place;
 
 pub(crate) use kernels::attention::BLOCK_TOKENS;
 
@@ -47,8 +48,9 @@ impl LayerBlocks {
 
 impl KvCache {
     /// Room for `capacity` tokens in blocks of its own.
-    pub(crate) fn new(config: &DecoderConfig, capacity: usize) -> Result<Self> {
-        let pool = BlockPool::new(Self::layout_of(config), usize::MAX)?;
+    pub(crate) fn new(config: &DecoderConfig, capacity: usize, place: &Place) -> Result<Self> {
+        let blocks = Self::blocks_max(config, capacity, capacity);
+        let pool = BlockPool::new(Self::layout_of(config), blocks, place)?;
         Ok(Self::with_pool(config, capacity, &pool))
     }
 
@@ -151,18 +153,38 @@ impl KvCache {
         keys: &[f32],
         values: &[f32],
     ) -> Result<()> {
+        let layout = self.layout();
+        let block = self.reserved(layer, position)?;
+        layout
+            .write(block.elements_mut()?, position % BLOCK_TOKENS, keys, values)
+            .map_err(Error::wrap)
+    }
+
+    /// As [`Self::write`], for a cache on a device: rows of keys and values of the tokens from `position` on.
+    pub(super) fn write_rows(&mut self, layer: usize, position: usize, rows: &Tensor) -> Result<()> {
+        let (mut written, count) = (0, rows.dim(0)?);
+        while written < count {
+            let position = position + written;
+            let first = position % BLOCK_TOKENS;
+            let run = (BLOCK_TOKENS - first).min(count - written);
+            self.reserved(layer, position)?
+                .write_rows(first, &rows.narrow(0, written, run)?)?;
+            written += run;
+        }
+        Ok(())
+    }
+
+    /// The block of a position, which nobody else reads.
+    fn reserved(&mut self, layer: usize, position: usize) -> Result<&mut KvBlock> {
         let block = self.layers[layer]
             .blocks
             .get_mut(position / BLOCK_TOKENS)
             .and_then(Option::as_mut)
             .and_then(Arc::get_mut);
-        let Some(block) = block else {
-            bail!("position {position} was not reserved, or others read it");
-        };
-        self.pool
-            .layout()
-            .write(block.elements_mut(), position % BLOCK_TOKENS, keys, values)
-            .map_err(Error::wrap)
+        match block {
+            Some(block) => Ok(block),
+            None => bail!("position {position} was not reserved, or others read it"),
+        }
     }
 
     /// The blocks of a layer that hold its first `tokens` tokens. Those that the window of `first`, the first
@@ -174,11 +196,27 @@ impl KvCache {
             None => 0,
         };
         let block = |number: usize| match layer.blocks.get(number) {
-            Some(Some(block)) => Ok(block.elements()),
-            _ if number < seen => Ok(self.pool.zeros()),
+            Some(Some(block)) => block.elements(),
+            _ if number < seen => self.pool.zeros(),
             _ => bail!("block {number} of the cache is not there"),
         };
         (0..tokens.div_ceil(BLOCK_TOKENS)).map(block).collect()
+    }
+
+    /// As [`Self::blocks`], for a cache on a device: a copy of the rows of keys and values of the positions `first..end`.
+    pub(super) fn rows(&self, layer: usize, first: usize, end: usize) -> Result<Tensor> {
+        let blocks = &self.layers[layer].blocks;
+        let number = |number: usize| match blocks.get(number) {
+            Some(Some(block)) => block.number(),
+            _ => bail!("block {number} of the cache is not there"),
+        };
+        let before = first / BLOCK_TOKENS;
+        let numbers = (before..end.div_ceil(BLOCK_TOKENS))
+            .map(number)
+            .collect::<Result<Vec<_>>>()?;
+        self.pool
+            .rows_of(&numbers)?
+            .narrow(0, first - before * BLOCK_TOKENS, end - first)
     }
 
     pub(super) fn layout(&self) -> KvLayout {
@@ -257,7 +295,7 @@ mod tests {
     fn every_block_comes_back_and_a_pool_may_refuse() {
         let mut config = tiny();
         config.layers.truncate(1);
-        let pool = BlockPool::new(KvCache::layout_of(&config), 3).expect("small blocks");
+        let pool = BlockPool::new(KvCache::layout_of(&config), 3, &Place::cpu()).expect("small blocks");
         let mut cache = KvCache::with_pool(&config, 4 * BLOCK_TOKENS, &pool);
         fill(&mut cache, 2 * BLOCK_TOKENS + 1);
         assert_eq!((cache.blocks_held(), pool.taken()), (3, 3));
@@ -277,7 +315,8 @@ mod tests {
             for pass in [1, 7, 32, 90, 1000] {
                 let tokens = 500;
                 let most = KvCache::blocks_max(&config, tokens, pass);
-                let pool = BlockPool::new(KvCache::layout_of(&config), most).expect("small blocks");
+                let pool =
+                    BlockPool::new(KvCache::layout_of(&config), most, &Place::cpu()).expect("small blocks");
                 let mut cache = KvCache::with_pool(&config, tokens, &pool);
                 while cache.len() < tokens {
                     let next = pass.min(tokens - cache.len());
@@ -292,7 +331,7 @@ mod tests {
     fn a_sliding_layer_holds_what_its_window_needs() {
         let mut config = tiny();
         config.layers[0].window = Some(BLOCK_TOKENS);
-        let mut cache = KvCache::new(&config, 100 * BLOCK_TOKENS).expect("a small cache");
+        let mut cache = KvCache::new(&config, 100 * BLOCK_TOKENS, &Place::cpu()).expect("a small cache");
         for _ in 0..8 * BLOCK_TOKENS {
             fill(&mut cache, 1);
         }
@@ -312,7 +351,7 @@ mod tests {
     fn what_is_shared_is_read_and_not_written() {
         let mut config = tiny();
         config.layers[0].window = Some(BLOCK_TOKENS);
-        let pool = BlockPool::new(KvCache::layout_of(&config), 100).expect("small blocks");
+        let pool = BlockPool::new(KvCache::layout_of(&config), 100, &Place::cpu()).expect("small blocks");
         let mut first = KvCache::with_pool(&config, 10 * BLOCK_TOKENS, &pool);
         fill(&mut first, 2 * BLOCK_TOKENS + 5);
         let columns: Vec<Column> = (0..2).map_while(|number| first.column(number)).collect();
@@ -337,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_full_cache_refuses() {
-        let mut cache = KvCache::new(&tiny(), 4).expect("a small cache");
+        let mut cache = KvCache::new(&tiny(), 4, &Place::cpu()).expect("a small cache");
         assert!(cache.check_room(5).is_err());
         assert!(cache.check_room(0).is_err());
         fill(&mut cache, 4);

@@ -1,12 +1,13 @@
 //! The second half of a layer: one gated MLP, or a mixture of them.
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 use super::linear::Linear;
-use super::ops::{gated, values_of};
+use super::ops::{ExpertRows, gated, values_of};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Activation, DecoderConfig, ExpertsConfig, ExpertsLayout, MlpConfig, Shares};
 use crate::error::InferenceError;
+use crate::place::Place;
 
 pub(super) enum Mlp {
     Dense(Gated),
@@ -18,6 +19,7 @@ pub(super) struct Gated {
     gate_up: Linear,
     down: Linear,
     activation: Activation,
+    place: Place,
 }
 
 /// A router and the experts it chooses from.
@@ -26,7 +28,7 @@ pub(super) struct Experts {
     experts: Vec<Gated>,
     per_token: usize,
     shares: Shares,
-    hidden: usize,
+    place: Place,
 }
 
 impl Mlp {
@@ -75,12 +77,13 @@ impl Gated {
             gate_up: Linear::load(checkpoint, parts, config.hidden, bias)?,
             down: Linear::load(checkpoint, &[(down, config.hidden)], intermediate, bias)?,
             activation: config.activation,
+            place: checkpoint.place().clone(),
         })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.down
-            .forward(&gated(&self.gate_up.forward(x)?, self.activation)?)
+        let inner = gated(&self.gate_up.forward(x)?, self.activation, &self.place)?;
+        self.down.forward(&inner)
     }
 }
 
@@ -114,7 +117,7 @@ impl Experts {
                 .collect::<std::result::Result<_, _>>()?,
             per_token: experts.per_token,
             shares: experts.shares,
-            hidden: config.hidden,
+            place: checkpoint.place().clone(),
         })
     }
 
@@ -122,7 +125,6 @@ impl Experts {
     /// other rows there are.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let logits = values_of(&self.router.forward(x)?)?;
-        let rows = x.dim(0)?;
         let mut chosen: Vec<Vec<(usize, f32)>> = vec![Vec::new(); self.experts.len()];
         for (row, logits) in logits.chunks_exact(self.experts.len()).enumerate() {
             if logits.iter().any(|logit| logit.is_nan()) {
@@ -132,28 +134,14 @@ impl Experts {
                 chosen[expert].push((row, share));
             }
         }
-        let x = values_of(x)?;
-        let hidden = self.hidden;
-        let mut sum = vec![0.0_f32; rows * hidden];
+        let mut rows = ExpertRows::new(x, &self.place)?;
         for (expert, chosen) in self.experts.iter().zip(&chosen) {
-            if chosen.is_empty() {
-                continue;
-            }
-            let gathered: Vec<f32> = chosen
-                .iter()
-                .flat_map(|(row, _)| &x[row * hidden..][..hidden])
-                .copied()
-                .collect();
-            let gathered = Tensor::from_vec(gathered, (chosen.len(), hidden), &Device::Cpu)?;
-            let output = values_of(&expert.forward(&gathered)?)?;
-            for ((row, share), output) in chosen.iter().zip(output.chunks_exact(hidden)) {
-                let sum = &mut sum[row * hidden..][..hidden];
-                sum.iter_mut()
-                    .zip(output)
-                    .for_each(|(sum, output)| *sum += output * share);
+            if !chosen.is_empty() {
+                let output = expert.forward(&rows.gather(chosen)?)?;
+                rows.add(chosen, &output)?;
             }
         }
-        Tensor::from_vec(sum, (rows, hidden), &Device::Cpu)
+        rows.into_sum()
     }
 }
 

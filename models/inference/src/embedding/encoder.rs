@@ -9,8 +9,9 @@ use crate::checkpoint::Checkpoint;
 use crate::config::Activation;
 use crate::decoder::Interrupt;
 use crate::decoder::linear::Linear;
-use crate::decoder::ops::{
-    LayerNorm, RotaryTable, Rotation, Weights, activated, attend_both_ways, gated, values_of,
+use crate::decoder::ops::Weights;
+use crate::decoder::ops::cpu::{
+    LayerNorm, RotaryTable, Rotation, activated, attend_both_ways, gated, values_of,
 };
 use crate::error::InferenceError;
 

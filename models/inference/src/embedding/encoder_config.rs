@@ -4,7 +4,7 @@ use crate::architecture::CONFIG_FILE;
 use crate::architecture::fields::{Fields, unsupported};
 use crate::architecture::rotary::{self, RopeContext};
 use crate::config::{CONTEXT_TOKENS_MAX, DIMENSION_MAX, LAYERS_MAX, Rope};
-use crate::decoder::ops::{gelu, gelu_tanh};
+use crate::decoder::ops::cpu::{gelu, gelu_tanh};
 use crate::error::InferenceError;
 
 /// What `config.json` calls those that are known.

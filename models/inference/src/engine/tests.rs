@@ -8,6 +8,7 @@ use super::turn::Turns;
 use super::worker::{Inbox, spawn};
 use super::*;
 use crate::admission::{Admission, Cancellation, Permit, Tenant};
+use crate::decoder::block_pool::BlockPool;
 use crate::model::ModelFiles;
 use crate::request::Sampling;
 use crate::sampler::Sampler;
@@ -55,10 +56,9 @@ struct Asked {
 impl Desk {
     fn new(blocks_max: usize) -> Self {
         let model = model();
-        let layout = KvCache::layout_of(model.decoder().config());
         Self {
             admission: Admission::new(1000),
-            pool: BlockPool::new(layout, blocks_max).expect("small blocks"),
+            pool: model.decoder().pool(blocks_max).expect("small blocks"),
             model,
         }
     }

@@ -3,10 +3,10 @@
 use super::GgufModel;
 use super::reader::Gguf;
 use crate::decoder::batch::{Part, Wanted};
-use crate::decoder::kv_cache::KvCache;
 use crate::decoder::{Decoder, Head, Interrupt};
 use crate::error::InferenceError;
 use crate::model::{Model, ModelFiles};
+use crate::place::{Place, test_places};
 use crate::text::{Special, TextTokenizer};
 
 struct Never;
@@ -21,13 +21,13 @@ fn folder() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-fn of_gguf(name: &str) -> Model {
+fn of_gguf(name: &str, place: &Place) -> Model {
     let file = std::fs::read(folder().join(format!("gguf/{name}.gguf"))).expect("it is committed");
     let files: ModelFiles<'_> = [("model.gguf", file.as_slice())].into_iter().collect();
-    Model::load(&files).unwrap_or_else(|error| panic!("{name}: {error}"))
+    Model::load_at(&files, place).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-fn of_safetensors(name: &str) -> Model {
+fn of_safetensors(name: &str, place: &Place) -> Model {
     let names = [
         "config.json",
         "tokenizer.json",
@@ -45,11 +45,11 @@ fn of_safetensors(name: &str) -> Model {
         .iter()
         .map(|(name, bytes)| (*name, bytes.as_slice()))
         .collect();
-    Model::load(&files).unwrap_or_else(|error| panic!("{name}: {error}"))
+    Model::load_at(&files, place).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn logits(decoder: &Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
-    let mut cache = KvCache::new(decoder.config(), tokens.len()).expect("a small cache");
+    let mut cache = decoder.cache(tokens.len()).expect("a small cache");
     let part = Part {
         tokens,
         cache: &mut cache,
@@ -76,7 +76,8 @@ fn the_same_weights_in_both_formats_agree_exactly() {
         "gpt-oss-mxfp4",
         "smollm3-full",
     ] {
-        let (gguf, safetensors) = (of_gguf(name), of_safetensors(name));
+        let cpu = Place::cpu();
+        let (gguf, safetensors) = (of_gguf(name, &cpu), of_safetensors(name, &cpu));
         let tokens: Vec<u32> = (0..40).map(|index| index * 37 % 256).collect();
         let found = logits(gguf.decoder(), &tokens);
         let expected = logits(safetensors.decoder(), &tokens);
@@ -220,7 +221,7 @@ fn quantised_weights_are_read_bit_for_bit() {
         formats.insert(format!("{format:?}"));
     }
     assert_eq!(formats.len(), 8, "{formats:?}");
-    let model = of_gguf("quantised");
+    let model = of_gguf("quantised", &Place::cpu());
     let logits = logits(model.decoder(), &[1, 2, 3, 4]);
     assert!(logits.iter().flatten().all(|logit| logit.is_finite()));
 }
@@ -237,15 +238,11 @@ fn quantised_products_are_close_to_those_of_the_same_weights_in_f32() {
     let wide = wide.expect("it loads");
     let tokens: Vec<u32> = (0..20).map(|index| index * 37 % 256).collect();
     let (found, expected) = (logits(&narrow, &tokens), logits(&wide, &tokens));
-    let dot = |a: &[Vec<f32>], b: &[Vec<f32>]| -> f64 {
-        let pairs = a.iter().flatten().zip(b.iter().flatten());
-        pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-    };
-    let cosine = dot(&found, &expected) / (dot(&found, &found) * dot(&expected, &expected)).sqrt();
+    let cosine = cosine(&found, &expected);
     assert!(cosine > 0.999, "{cosine}");
     // And a batch equals its sequences, here too.
     let halves = [&tokens[..7], &tokens[7..]];
-    let mut caches = halves.map(|half| KvCache::new(narrow.config(), half.len()).expect("a small cache"));
+    let mut caches = halves.map(|half| narrow.cache(half.len()).expect("a small cache"));
     let mut parts: Vec<Part<'_>> = caches
         .iter_mut()
         .zip(halves)
@@ -263,6 +260,41 @@ fn quantised_products_are_close_to_those_of_the_same_weights_in_f32() {
         let rows: Vec<Vec<f32>> = batch.as_ref().expect("wanted").to_vec2().expect("rows");
         assert_eq!(rows, logits(&narrow, half));
     }
+}
+
+/// The same two questions to the operations for devices, which have kernels of their own for every block format.
+#[test]
+fn devices_agree_on_gguf() {
+    for place in test_places() {
+        let tokens: Vec<u32> = (0..40).map(|index| index * 37 % 256).collect();
+        for name in ["gqa-untied-f32", "qwen2-full", "qwen3", "gemma3", "phi3-plain"] {
+            let [gguf, safetensors] = [of_gguf(name, &place), of_safetensors(name, &place)];
+            let found = logits(gguf.decoder(), &tokens);
+            let expected = logits(safetensors.decoder(), &tokens);
+            assert!(found == expected, "{name}: {}", cosine(&found, &expected));
+        }
+        // Their routers are in f32 here and in 16 bits there.
+        for name in ["qwen3-moe-all", "gpt-oss", "gpt-oss-mxfp4", "quantised"] {
+            let model = of_gguf(name, &place);
+            let file = std::fs::read(folder().join(format!("gguf/{name}.gguf"))).expect("it is committed");
+            let wide = GgufModel::open(name, &[&file]).expect("it is well formed");
+            let wide = Decoder::load(wide.architecture.decoder, wide.checkpoint.widened(), Head::Logits);
+            let (found, expected) = (
+                logits(model.decoder(), &tokens),
+                logits(&wide.expect("it loads"), &tokens),
+            );
+            let cosine = cosine(&found, &expected);
+            assert!(cosine > 0.999, "{name}: {cosine}");
+        }
+    }
+}
+
+fn cosine(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
+    let dot = |a: &[Vec<f32>], b: &[Vec<f32>]| -> f64 {
+        let pairs = a.iter().flatten().zip(b.iter().flatten());
+        pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 /// Fowler, Noll and Vo's hash, 64 bits, 1a.

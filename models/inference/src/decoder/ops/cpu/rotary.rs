@@ -60,6 +60,16 @@ impl Rotation {
         }
     }
 
+    /// Of each row: (cosine, sine) of each pair.
+    pub(in crate::decoder::ops) fn angles(&self) -> std::slice::ChunksExact<'_, (f32, f32)> {
+        self.angles.chunks_exact(self.pairs)
+    }
+
+    /// Of each row, what its queries are multiplied with; empty where they do not grow.
+    pub(in crate::decoder::ops) fn growth(&self) -> &[f32] {
+        &self.growth
+    }
+
     /// Turns the heads of a row. Pairs are element `i` of each half of the rotary part, as Hugging Face
     /// checkpoints are laid out; elements after that part stay.
     pub(crate) fn turn(&self, row: usize, heads: &mut [f32], head_dim: usize) {
