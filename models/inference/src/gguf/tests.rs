@@ -123,7 +123,7 @@ fn a_model_in_several_files_is_the_one_in_one_file_and_none_may_be_missing_or_an
     let [first, second, third] = [0, 1, 2].map(|index| names[index].as_str());
     let split = load(&[(third, 2), (first, 0), (second, 1)]).expect("all are there");
     let tokens: Vec<u32> = (0..40).map(|index| index * 37 % 256).collect();
-    let whole = of_gguf("qwen2-full");
+    let whole = of_gguf("qwen2-full", &Place::cpu());
     assert_eq!(logits(split.decoder(), &tokens), logits(whole.decoder(), &tokens));
 
     for (files, why) in [
