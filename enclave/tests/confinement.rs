@@ -49,6 +49,8 @@ const FORBIDDEN: &[(&str, i64, [i64; 4], bool)] = &[
     ("userfaultfd", libc::SYS_userfaultfd, [-1, 0, 0, 0], true),
     ("munlockall", libc::SYS_munlockall, [0; 4], false),
     ("modify_ldt", libc::SYS_modify_ldt, [-1, 0, 0, 0], true),
+    ("arch_prctl: bases of segments", libc::SYS_arch_prctl, [0x1003, 0, 0, 0], true), // ARCH_GET_FS
+    ("arch_prctl: another component", libc::SYS_arch_prctl, [0x1023, 17, 0, 0], true), // ARCH_REQ_XCOMP_PERM
     ("personality", libc::SYS_personality, [0xffff_ffff, 0, 0, 0], true),
     // Namespaces, mounts, roots.
     ("unshare", libc::SYS_unshare, [libc::CLONE_NEWUSER as i64, 0, 0, 0], false),
@@ -173,6 +175,16 @@ fn clone3_is_unknown_so_that_the_c_library_takes_clone() {
     });
     assert_eq!(answer, libc::ENOSYS);
     assert_eq!(thread, libc::EPERM, "a thread inherits the list");
+}
+
+/// The engine asks for them when it loads a model, after it is confined. A kernel or a CPU without them says so otherwise.
+#[test]
+fn the_tiles_of_amx_can_be_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let answer = confined(folder.path(), folder.path(), &Access::default(), || {
+        attempt(libc::SYS_arch_prctl, [0x1023, 18, 0, 0])
+    });
+    assert_ne!(answer, libc::EPERM);
 }
 
 #[test]

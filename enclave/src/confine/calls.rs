@@ -102,6 +102,11 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u64;
 
+/// arch_prctl(2), `asm/prctl.h`: lets the process use a component of the extended state. Linux lets it use AMX's tile data
+/// only after it asked, which the engine does when the model is loaded.
+const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
+const XFEATURE_XTILEDATA: u64 = 18;
+
 /// What of socket(2)'s second argument is the kind; the rest are flags.
 const SOCKET_KIND: u64 = 0xf;
 
@@ -151,6 +156,16 @@ fn list(access: &Access) -> Option<BTreeMap<i64, Vec<SeccompRule>>> {
     list.insert(
         libc::SYS_prctl,
         vec![exactly(0, libc::PR_SET_NAME.cast_unsigned().into())?],
+    );
+    list.insert(
+        libc::SYS_arch_prctl,
+        vec![
+            SeccompRule::new(vec![
+                is(0, Compare::Eq, ARCH_REQ_XCOMP_PERM)?,
+                is(1, Compare::Eq, XFEATURE_XTILEDATA)?,
+            ])
+            .ok()?,
+        ],
     );
 
     let mut families = vec![exactly(0, libc::AF_UNIX.cast_unsigned().into())?];

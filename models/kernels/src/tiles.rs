@@ -2,8 +2,8 @@
 //!
 //! Packing, layout and tails are written against [`Tiles`], which has two implementations: the instructions, and
 //! a model of them in plain arithmetic that runs anywhere. Tests compare the kernels on the model with the other
-//! kernels; the instructions themselves have **not yet run on hardware** (tests that would say `NOT RUN` where the
-//! CPU has none).
+//! kernels, and the instructions with the model (they say `NOT RUN` where the CPU has none). The instructions have run
+//! in an emulator, **not yet on hardware**.
 //!
 //! Three operands: sums of sixteen rows of x by sixteen outputs; x, rows of up to 64 bytes as they lie in memory;
 //! weights as `panels` has them, a row for each four bytes (or two bf16) of all sixteen outputs.

@@ -385,18 +385,27 @@ fn shapes_that_do_not_fit_are_errors() {
     assert!(matrix.row(3, &mut [0.0; 3]).is_err());
 }
 
-/// The kernels for AMX on a model of its instructions: the same bits for Q formats, bf16 within its rounding.
+/// The fastest instructions of this CPU that are not tiles.
+fn best_vectors() -> Isa {
+    let without_tiles = Isa::all_available().into_iter().rfind(|isa| isa.name() != "amx");
+    without_tiles.expect("scalar is always there")
+}
+
+/// AMX where the CPU has it.
+fn hardware_tiles() -> Option<Isa> {
+    let hardware = Isa::named("amx");
+    if hardware.is_none() {
+        eprintln!("NOT RUN: this CPU has no AMX; its instructions are modelled");
+    }
+    hardware
+}
+
+/// The kernels for AMX on its instructions and on a model of them: the same bits for Q formats, bf16 within its rounding.
 #[test]
 fn tiles_give_what_vectors_give() {
     let mut random = Random(13);
-    let isas = || {
-        let hardware = Isa::named("amx");
-        if hardware.is_none() {
-            eprintln!("NOT RUN: this CPU has no AMX; its instructions are modelled");
-        }
-        hardware.into_iter().chain([Isa::best().with_tile_model()])
-    };
-    for isa in isas() {
+    let modelled = best_vectors().with_tile_model();
+    for isa in hardware_tiles().into_iter().chain([modelled]) {
         for format in Format::ALL {
             for &inputs in inputs_of(format) {
                 for (outputs, threads) in [(16, 1), (53, 2)] {
@@ -408,7 +417,7 @@ fn tiles_give_what_vectors_give() {
                         outputs,
                     };
                     let x = random.numbers(57 * inputs);
-                    let vectors = Matrix::pack(&[part], inputs, Isa::best(), &pool).expect("it packs");
+                    let vectors = Matrix::pack(&[part], inputs, best_vectors(), &pool).expect("it packs");
                     let tiles = Matrix::pack(&[part], inputs, isa, &pool).expect("it packs");
                     let whole = multiply(&tiles, &x, 57, &pool);
                     let expected = multiply(&vectors, &x, 57, &pool);
@@ -437,6 +446,48 @@ fn tiles_give_what_vectors_give() {
                         );
                     }
                 }
+            }
+        }
+    }
+}
+
+/// The instructions of AMX compute what the model of them does, bit for bit: ordinary weights and any bits, which in bf16
+/// are subnormals, infinities and NaN too.
+#[test]
+fn tiles_are_what_their_model_says() {
+    let Some(hardware) = hardware_tiles() else { return };
+    let mut random = Random(29);
+    let pool = Pool::new(2);
+    let (inputs, outputs, rows) = (256, 53, 35);
+    for format in [
+        Format::Bf16,
+        Format::Q8_0,
+        Format::Q4_0,
+        Format::Q4K,
+        Format::Q5K,
+        Format::Q6K,
+    ] {
+        let mut x = random.numbers(rows * inputs);
+        for (row, bad) in [(1, f32::NAN), (3, f32::INFINITY), (5, f32::NEG_INFINITY)] {
+            x[row * inputs + 77] = bad;
+        }
+        // Subnormal as they are; and normal, with products that are not.
+        x[6 * inputs..7 * inputs].fill(f32::MIN_POSITIVE / 8.0);
+        x[7 * inputs..8 * inputs].fill(f32::MIN_POSITIVE);
+        let ordinary = random.weights(format, outputs, inputs);
+        let any = (0..ordinary.len()).map(|_| random.next() as u8).collect();
+        for bytes in [ordinary, any] {
+            let part = Part {
+                format,
+                bytes: &bytes,
+                outputs,
+            };
+            let [found, expected] = [hardware, best_vectors().with_tile_model()].map(|isa| {
+                let matrix = Matrix::pack(&[part], inputs, isa, &pool).expect("it packs");
+                bits(&multiply(&matrix, &x, rows, &pool))
+            });
+            for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                assert_eq!(found, expected, "{format:?} {index}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The tile instructions of AMX. **Not yet run on hardware.**
+//! The tile instructions of AMX. **Run in an emulator, not yet on hardware**: see the README.
 //!
 //! UNSAFETY: the instructions fault where CPU or system do not allow them, and loads and stores take pointers. A
 //! [`Hardware`] is made by [`Tiles::begin`] only, which is reached with [`TileSource::Hardware`] only, which is
