@@ -16,7 +16,7 @@ const BUDGET: Duration = Duration::from_millis(1500);
 /// Takes about two seconds, and twice [`BYTES`] of its memory.
 pub(crate) fn measure(number: usize) -> Result<Card, InferenceError> {
     let missing = |error: candle_core::Error| InferenceError::DeviceMissing {
-        reason: error.to_string().chars().take(200).collect(),
+        reason: words_of(&error),
     };
     let device = Device::new_cuda_with_stream(number).map_err(missing)?;
     let name = device
@@ -27,12 +27,24 @@ pub(crate) fn measure(number: usize) -> Result<Card, InferenceError> {
         .name();
     let refused = |error: candle_core::Error| InferenceError::DeviceRefused {
         bytes: 2 * BYTES,
-        reason: error.to_string().chars().take(200).collect(),
+        reason: words_of(&error),
     };
     Ok(Card {
         name: name.unwrap_or_else(|_| "unknown GPU".to_owned()),
         copying: copying(&device).map_err(refused)?,
     })
+}
+
+/// The first line: a backtrace may follow.
+fn words_of(error: &candle_core::Error) -> String {
+    let words = error.to_string();
+    words
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(200)
+        .collect()
 }
 
 /// GB/s of the best of several rounds. A copy reads each byte and writes it.

@@ -86,6 +86,13 @@ fn a_device_that_is_not_there_is_named_before_anything_is_made() {
         ("built-without-cuda", "--features cuda")
     };
     assert_eq!(code, expected);
+    let message = &document["error"]["message"];
+    assert!(
+        message
+            .as_str()
+            .is_some_and(|message| message.lines().count() == 1),
+        "{message}"
+    );
     assert!(hint.as_str().is_some_and(|hint| hint.contains(word)), "{hint}");
     assert_eq!(bench(&["--device", "tpu"]).status.code(), Some(2));
 }

@@ -121,6 +121,18 @@ pub enum InferenceError {
     EngineStopped,
 }
 
+/// What the tensor library says of a device: its first line, for a backtrace may follow.
+pub(crate) fn words_of(error: &candle_core::Error) -> String {
+    let words = error.to_string();
+    words
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(200)
+        .collect()
+}
+
 impl InferenceError {
     /// Stable identifier, the same for every instance of a variant.
     pub fn code(&self) -> &'static str {

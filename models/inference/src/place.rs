@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use candle_core::Device;
 
 #[cfg(feature = "cuda")]
-use crate::error::InferenceError;
+use crate::error::{InferenceError, words_of};
 
 /// Where the weights and the cache of a model are, and what computes with them.
 #[derive(Clone, Default)]
@@ -51,7 +51,7 @@ impl Place {
     #[cfg(feature = "cuda")]
     pub fn cuda(number: usize) -> Result<Self, InferenceError> {
         let missing = |error: candle_core::Error| InferenceError::DeviceMissing {
-            reason: error.to_string().chars().take(200).collect(),
+            reason: words_of(&error),
         };
         // One stream for all threads: what one of them writes (weights, a cache's zeros) another one reads. The library's
         // other constructor gives each thread a stream of its own, and nothing would order them.

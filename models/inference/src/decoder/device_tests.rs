@@ -218,6 +218,7 @@ fn a_budget_that_the_device_has_not_is_an_error() {
                 matches!(error, InferenceError::DeviceRefused { .. }),
                 "{cache_bytes_max}: {error}"
             );
+            assert_eq!(error.to_string().lines().count(), 1, "no backtrace: {error}");
         }
     }
 }

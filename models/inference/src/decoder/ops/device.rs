@@ -22,7 +22,7 @@ pub(crate) use rotary::Rotation;
 
 use candle_core::{Shape, Tensor};
 
-use crate::error::InferenceError;
+use crate::error::{InferenceError, words_of};
 use crate::place::OnDevice;
 
 /// Numbers of a checkpoint, on the device.
@@ -39,6 +39,6 @@ pub(crate) fn upload(
 pub(crate) fn refused(bytes: usize) -> impl Fn(candle_core::Error) -> InferenceError {
     move |error| InferenceError::DeviceRefused {
         bytes,
-        reason: error.to_string().chars().take(200).collect(),
+        reason: words_of(&error),
     }
 }
