@@ -26,6 +26,14 @@ pub struct ModelFiles<'a> {
     files: BTreeMap<&'a str, &'a [u8]>,
 }
 
+/// A model in GGUF form, in one file or in numbered ones.
+struct GgufFiles<'a> {
+    /// The name of the first.
+    first: &'a str,
+    /// Of all, in their order.
+    contents: Vec<&'a [u8]>,
+}
+
 impl<'a> ModelFiles<'a> {
     /// No files yet.
     pub fn new() -> Self {
@@ -42,11 +50,11 @@ impl<'a> ModelFiles<'a> {
         self.files.get(name).copied()
     }
 
-    /// The files in GGUF form, in their order, with the name of the first, if the model is in that form.
-    fn gguf(&self) -> Result<Option<(&'a str, Vec<&'a [u8]>)>, InferenceError> {
+    /// The files in GGUF form, if the model is in that form.
+    fn gguf(&self) -> Result<Option<GgufFiles<'a>>, InferenceError> {
         let files = self.files.iter().filter(|(name, _)| name.ends_with(GGUF_SUFFIX));
         let (names, contents): (Vec<&str>, Vec<&[u8]>) = files.map(|(name, bytes)| (*name, *bytes)).unzip();
-        let Some(first) = names.first() else {
+        let Some(&first) = names.first() else {
             return Ok(None);
         };
         // They are in the order of their names, so that of their numbers.
@@ -56,7 +64,7 @@ impl<'a> ModelFiles<'a> {
             stem.is_none() || place != stem.map(|stem| (stem, index + 1, names.len()))
         });
         match stray {
-            None => Ok(Some((first, contents))),
+            None => Ok(Some(GgufFiles { first, contents })),
             Some((_, stray)) => Err(InferenceError::Unsupported {
                 what: "a second GGUF file",
                 found: stray.chars().take(200).collect(),
@@ -118,8 +126,8 @@ impl Model {
     /// As [`Self::load`], computed at `place`.
     pub fn load_at(files: &ModelFiles<'_>, place: &Place) -> Result<Self, InferenceError> {
         let (architecture, checkpoint, tokenizer_files, more_ends) = match files.gguf()? {
-            Some((name, files)) => {
-                let gguf = GgufModel::open(name, &files)?;
+            Some(files) => {
+                let gguf = GgufModel::open(files.first, &files.contents)?;
                 (
                     gguf.architecture,
                     gguf.checkpoint,
