@@ -56,6 +56,27 @@ fn a_random_model_is_measured_written_and_read_again() {
 }
 
 #[test]
+fn faster_instructions_are_done_without_and_unknown_ones_are_refused() {
+    let short = [
+        "--tiny",
+        "--json",
+        "--prompt-tokens",
+        "4",
+        "--completion-tokens",
+        "2",
+        "--streams",
+        "1",
+    ];
+    let output = bench(&[&short[..], &["--instructions", "scalar"]].concat());
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["machine"]["isa"], "scalar");
+    let refused = bench(&["--instructions", "abacus"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("this CPU has scalar"), "{said}");
+}
+
+#[test]
 fn what_is_no_model_is_refused_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.gguf"), "no model").unwrap();
